@@ -1,0 +1,169 @@
+package keys
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+)
+
+// Uses of the data keys, as Wrapped.Use names them.
+const (
+	UsePepper    = "pepper"     // keys the digest of a code; several, the highest id is current
+	UsePhoneHash = "phone-hash" // keys the hash of a number; never rotated: opt-outs and caps hang on it
+	UseMessageID = "message-id" // keys the WhatsApp id of a job
+)
+
+// Wrapped is a data key as the record store keeps it: encrypted under WABEK_SECRET.
+type Wrapped struct {
+	Use    string `json:"use"`
+	ID     uint32 `json:"id"`
+	Sealed []byte `json:"sealed"`
+}
+
+// Ring holds the data keys, unwrapped. It doesn't change once made and prints as [keys].
+type Ring struct {
+	peppers   map[uint32][]byte
+	pepper    uint32
+	phoneHash []byte
+	messageID []byte
+}
+
+// OpenRing unwraps the stored data keys and makes those that are missing. Where it made one, or one was
+// wrapped under previous, which may be zero, it returns the whole set to store; else nil.
+// The error is ErrWrongSecret where a key opens under neither.
+func OpenRing(stored []Wrapped, current, previous Secret) (*Ring, []Wrapped, error) {
+	r := &Ring{peppers: map[uint32][]byte{}}
+	kek := wrappingKey(current)
+	var keks []*sealKey
+	keks = append(keks, kek)
+	if !previous.IsZero() {
+		keks = append(keks, wrappingKey(previous))
+	}
+	var changed bool
+	for _, w := range stored {
+		raw, by, err := unwrap(w, keks)
+		if err != nil {
+			return nil, nil, err
+		}
+		changed = changed || by != kek
+		r.hold(w.Use, w.ID, raw)
+	}
+	for _, use := range []string{UsePepper, UsePhoneHash, UseMessageID} {
+		if r.has(use) {
+			continue
+		}
+		raw := make([]byte, keySize)
+		_, _ = rand.Read(raw) // never fails
+		r.hold(use, 1, raw)
+		changed = true
+	}
+	if !changed {
+		return r, nil, nil
+	}
+	return r, r.wrap(kek), nil
+}
+
+// RotatePepper returns a ring whose new codes are digested under a fresh pepper, and the set to store.
+// Codes already issued go on to verify: their records name the pepper of their day.
+func (r *Ring) RotatePepper(current Secret) (*Ring, []Wrapped) {
+	next := &Ring{peppers: map[uint32][]byte{}, phoneHash: r.phoneHash, messageID: r.messageID, pepper: r.pepper}
+	for id, raw := range r.peppers {
+		next.peppers[id] = raw
+	}
+	raw := make([]byte, keySize)
+	_, _ = rand.Read(raw) // never fails
+	next.hold(UsePepper, r.pepper+1, raw)
+	return next, next.wrap(wrappingKey(current))
+}
+
+func (r *Ring) hold(use string, id uint32, raw []byte) {
+	switch use {
+	case UsePepper:
+		r.peppers[id] = raw
+		r.pepper = max(r.pepper, id)
+	case UsePhoneHash:
+		r.phoneHash = raw
+	case UseMessageID:
+		r.messageID = raw
+	}
+}
+
+func (r *Ring) has(use string) bool {
+	switch use {
+	case UsePepper:
+		return len(r.peppers) > 0
+	case UsePhoneHash:
+		return r.phoneHash != nil
+	default:
+		return r.messageID != nil
+	}
+}
+
+func (r *Ring) wrap(kek *sealKey) []Wrapped {
+	var out []Wrapped
+	add := func(use string, id uint32, raw []byte) {
+		out = append(out, Wrapped{Use: use, ID: id, Sealed: kek.seal(wrapBind(use, id), raw)})
+	}
+	for id := uint32(1); id <= r.pepper; id++ {
+		if raw, ok := r.peppers[id]; ok {
+			add(UsePepper, id, raw)
+		}
+	}
+	add(UsePhoneHash, 1, r.phoneHash)
+	add(UseMessageID, 1, r.messageID)
+	return out
+}
+
+func unwrap(w Wrapped, keks []*sealKey) ([]byte, *sealKey, error) {
+	id, err := sealedBy(w.Sealed)
+	if err != nil {
+		return nil, nil, fmt.Errorf("unwrap %s key: %w", w.Use, err)
+	}
+	for _, kek := range keks {
+		if kek.id == id {
+			raw, err := kek.open(wrapBind(w.Use, w.ID), w.Sealed)
+			return raw, kek, err
+		}
+	}
+	return nil, nil, ErrWrongSecret
+}
+
+func wrapBind(use string, id uint32) []byte {
+	return []byte("wabek data key/" + use + "/" + strconv.FormatUint(uint64(id), 10))
+}
+
+func wrappingKey(s Secret) *sealKey {
+	return newSealKey([keyIDSize]byte(s.derive("wrap-id", keyIDSize)), s.derive("wrap", keySize))
+}
+
+// Pepper is the current pepper and its id, which the record of a code names.
+func (r *Ring) Pepper() (id uint32, key []byte) { return r.pepper, r.peppers[r.pepper] }
+
+// PepperByID is the pepper that an older record names; nil where it isn't held.
+func (r *Ring) PepperByID(id uint32) []byte { return r.peppers[id] }
+
+// PhoneHashKey keys phone.Number.Hash.
+func (r *Ring) PhoneHashKey() []byte { return r.phoneHash }
+
+// MessageID is the WhatsApp id of a job: 3EB0 and 18 upper-case hex digits, the shape that WhatsApp's own
+// web client uses, from HMAC-SHA-256 of the job's id. The same job always has the same one, because a
+// phone shows a repeated id of one sender once.
+func (r *Ring) MessageID(jobID string) string {
+	mac := hmac.New(sha256.New, r.messageID)
+	mac.Write([]byte(jobID))
+	return "3EB0" + strings.ToUpper(hex.EncodeToString(mac.Sum(nil)[:9]))
+}
+
+// String hides the keys.
+func (r *Ring) String() string { return "[keys]" }
+
+// GoString hides the keys.
+func (r *Ring) GoString() string { return "[keys]" }
+
+// LogValue hides the keys.
+func (r *Ring) LogValue() slog.Value { return slog.StringValue("[keys]") }

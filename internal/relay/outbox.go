@@ -1,0 +1,29 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"wabek/internal/job"
+)
+
+// ErrUnavailable says that the queue can't be reached, or refused a job that it doesn't have: try again.
+var ErrUnavailable = errors.New("queue unavailable")
+
+// Outbox is the durable list of jobs whose outcome isn't known yet. record/bolt has it.
+type Outbox interface {
+	// Pending lists jobs in the order of their ids, which is that of their age: up to limit ids above after.
+	Pending(ctx context.Context, after job.ID, limit int) ([]job.ID, error)
+	// Load gives a pending job as it must be published; false where it is settled meanwhile. An empty Sealed
+	// means that nobody needs the message any more: its OTP was superseded, cancelled or already used.
+	Load(ctx context.Context, id job.ID) (job.Envelope, bool, error)
+}
+
+// Publisher hands jobs to the queue. Package queue has it.
+type Publisher interface {
+	// Publish sends a job that has left to live, without waiting, and calls done exactly once, from any
+	// goroutine: nil where the queue has stored the job or still has it from before, else an error that wraps
+	// ErrUnavailable. It blocks only while as many publishes are in flight as are allowed.
+	Publish(ctx context.Context, e job.Envelope, left time.Duration, done func(error))
+}
