@@ -1,0 +1,217 @@
+package whatsim_test
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.mau.fi/whatsmeow"
+	"go.mau.fi/whatsmeow/proto/waE2E"
+	"go.mau.fi/whatsmeow/store"
+	"go.mau.fi/whatsmeow/store/sqlstore"
+	"go.mau.fi/whatsmeow/types"
+	"go.mau.fi/whatsmeow/types/events"
+	waLog "go.mau.fi/whatsmeow/util/log"
+	"go.mau.fi/whatsmeow/util/keys"
+	"go.uber.org/goleak"
+	_ "modernc.org/sqlite"
+
+	"wabek/internal/whatsim"
+)
+
+const patience = 20 * time.Second // how long anything may take before a test fails
+
+func TestMain(m *testing.M) {
+	whatsmeow.WACertPubKey = *keys.NewKeyPairFromPrivateKey(*whatsim.SharedRoot()).Pub
+	goleak.VerifyTestMain(m)
+}
+
+// start starts a simulator that ends with the test.
+func start(t *testing.T, dir string) *whatsim.Server {
+	t.Helper()
+	s, err := whatsim.Start(whatsim.Options{Dir: dir, RootKey: whatsim.SharedRoot()})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	pub, err := hex.DecodeString(s.RootKeyHex())
+	require.NoError(t, err)
+	require.Equal(t, whatsmeow.WACertPubKey[:], pub)
+	return s
+}
+
+// line is where a client dials: it survives the restart of a simulator on another port.
+type line struct {
+	mu   sync.Mutex
+	addr string
+}
+
+func (l *line) use(s *whatsim.Server) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.addr = s.Addr()
+}
+
+func (l *line) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	l.mu.Lock()
+	addr := l.addr
+	l.mu.Unlock()
+	return (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+}
+
+// database is a client's device database.
+func database(t *testing.T) *sqlstore.Container {
+	t.Helper()
+	dsn := "file:" + filepath.Join(t.TempDir(), "wa.db") +
+		"?_pragma=foreign_keys(1)&_pragma=journal_mode(WAL)&_pragma=busy_timeout(10000)&_pragma=synchronous(OFF)&_txlock=immediate"
+	db, err := sql.Open("sqlite", dsn)
+	require.NoError(t, err)
+	db.SetMaxOpenConns(1)
+	c := sqlstore.NewWithDB(db, "sqlite", waLog.Noop)
+	require.NoError(t, c.Upgrade(t.Context()))
+	t.Cleanup(func() { require.NoError(t, c.Close()) })
+	return c
+}
+
+// client is an unmodified whatsmeow client with its events.
+type client struct {
+	*whatsmeow.Client
+	line   *line
+	db     *sqlstore.Container
+	events chan any
+	number string
+}
+
+func newClient(t *testing.T, l *line, db *sqlstore.Container, dev *store.Device) *client {
+	t.Helper()
+	transport := &http.Transport{
+		DialTLSContext: l.dial,
+		DialContext:    func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no network") },
+	}
+	c := &client{Client: whatsmeow.NewClient(dev, waLog.Noop), line: l, db: db, events: make(chan any, 10_000)}
+	h := &http.Client{Transport: transport}
+	c.SetWebsocketHTTPClient(h)
+	c.SetPreLoginHTTPClient(h)
+	c.SetMediaHTTPClient(h)
+	c.RefreshCAT = func(context.Context) error { return errors.New("no CAT") }
+	c.AddEventHandler(func(e any) {
+		select {
+		case c.events <- e:
+		default:
+		}
+	})
+	t.Cleanup(func() {
+		c.Disconnect()
+		transport.CloseIdleConnections()
+	})
+	return c
+}
+
+// paired pairs a new client and waits until it is connected.
+func paired(t *testing.T, s *whatsim.Server, number string) *client {
+	t.Helper()
+	l := &line{}
+	l.use(s)
+	db := database(t)
+	c := newClient(t, l, db, db.NewDevice())
+	c.number = number
+	got, err := s.Pair(t.Context(), c.showQR(t), number)
+	require.NoError(t, err)
+	require.Equal(t, number, got.Account)
+	await[*events.Connected](t, c)
+	require.Equal(t, got.JID, c.Store.ID.String())
+	return c
+}
+
+// showQR connects an unpaired client and returns its first code.
+func (c *client) showQR(t *testing.T) string {
+	t.Helper()
+	codes, err := c.GetQRChannel(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, c.Connect())
+	item := <-codes
+	require.Equal(t, "code", item.Event)
+	go func() {
+		for range codes { //nolint:revive // the client hangs up when nobody reads
+		}
+	}()
+	return item.Code
+}
+
+// again makes a second client of the same device, as a restarted program does.
+func (c *client) again(t *testing.T) *client {
+	t.Helper()
+	devices, err := c.db.GetAllDevices(t.Context())
+	require.NoError(t, err)
+	require.Len(t, devices, 1)
+	next := newClient(t, c.line, c.db, devices[0])
+	next.number = c.number
+	require.NoError(t, next.Connect())
+	await[*events.Connected](t, next)
+	return next
+}
+
+// await reads events until one is a T for which all of ok are true.
+func await[T any](t *testing.T, c *client, ok ...func(T) bool) T {
+	t.Helper()
+	timeout := time.After(patience)
+	var seen []any
+next:
+	for {
+		select {
+		case e := <-c.events:
+			v, is := e.(T)
+			if !is {
+				seen = append(seen, e)
+				continue
+			}
+			for _, f := range ok {
+				if !f(v) {
+					seen = append(seen, e)
+					continue next
+				}
+			}
+			return v
+		case <-timeout:
+			var none T
+			require.Failf(t, "event missing", "no %T among %T", none, seen)
+		}
+	}
+}
+
+func receipt(id string, typ types.ReceiptType) func(*events.Receipt) bool {
+	return func(r *events.Receipt) bool { return r.MessageIDs[0] == id && r.Type == typ }
+}
+
+func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func (c *client) say(t *testing.T, to, text, id string) (whatsmeow.SendResponse, error) {
+	t.Helper()
+	return c.SendMessage(within(t, patience), types.NewJID(to, types.DefaultUserServer),
+		&waE2E.Message{Conversation: &text}, whatsmeow.SendRequestExtra{ID: id})
+}
+
+func (c *client) mustSay(t *testing.T, to, text, id string) {
+	t.Helper()
+	_, err := c.say(t, to, text, id)
+	require.NoError(t, err)
+}
+
+// arrives waits for a message with that id.
+func arrives(t *testing.T, s *whatsim.Server, number, id string) whatsim.Message {
+	t.Helper()
+	m, err := s.WaitMessage(within(t, patience), number, func(m whatsim.Message) bool { return m.ID == id })
+	require.NoError(t, err)
+	return m
+}
