@@ -18,6 +18,9 @@ type Outbox interface {
 	// Load gives a pending job as it must be published; false where it is settled meanwhile. An empty Sealed
 	// means that nobody needs the message any more: its OTP was superseded, cancelled or already used.
 	Load(ctx context.Context, id job.ID) (job.Envelope, bool, error)
+	// Apply folds statuses into the records and settles the rows of jobs that are settled. It is durable when
+	// it returns nil, and may be given a status twice and in any order.
+	Apply(ctx context.Context, statuses []job.Status) error
 }
 
 // Publisher hands jobs to the queue. Package queue has it.

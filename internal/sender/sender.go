@@ -1,0 +1,244 @@
+// Package sender takes jobs from the queue and gets each of them sent, once, by a WhatsApp session.
+//
+// In: sealed jobs, from a Source per session. Out: messages through the session, statuses to the log.
+// On failure: by its class a job goes back to the queue, to the session that may have sent it, or to the
+// dead letters; a job whose fate is unknown is never given up by the sender that may have sent it.
+package sender
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"wabek/internal/job"
+)
+
+// Config is what a Sender needs. All fields but the durations must be set.
+type Config struct {
+	Name    string // of this sender, for people
+	Session Session
+	Next    Source
+	Opener  job.Opener
+	Log     job.Log
+	// Bury keeps a dead letter: the job's ids and why it was given up, not its body.
+	Bury   func(ctx context.Context, e job.Envelope, reason job.Reason) error
+	Now    func() time.Time
+	Logger *slog.Logger
+
+	SendTimeout time.Duration // the longest that one send may take; DefaultSendTimeout if 0
+	KeepAlive   time.Duration // how often the queue is told that a job is in progress; a third of its ack wait
+}
+
+// Defaults of Config.
+const (
+	DefaultSendTimeout = 20 * time.Second
+	DefaultKeepAlive   = 3 * time.Second
+)
+
+// workers is how many jobs of one session are under way at once. One of them sends; the other is being
+// claimed before or concluded after, so that the session doesn't wait for the queue between two messages.
+const workers = 3
+
+// Sender delivers the jobs of one session.
+type Sender struct {
+	cfg  Config
+	slot chan struct{} // whoever holds its one token sends
+
+	mu     sync.Mutex
+	held   map[job.ID]*holding
+	seqs   *recent // where each job's latest status stands, as far as we wrote it
+	counts counters
+}
+
+// holding is a job under way here. A second delivery of it waits for done.
+type holding struct {
+	delivery Delivery
+	done     chan struct{}
+}
+
+type counters struct {
+	redelivered, claimsLost, sent, failed atomic.Uint64
+}
+
+// Stats counts since the start.
+type Stats struct {
+	Redelivered uint64 // jobs that the queue had handed out before, here or elsewhere
+	ClaimsLost  uint64 // claims that another sender, or an earlier one of ours, already held
+	Sent        uint64
+	Failed      uint64 // given up
+}
+
+// New makes a Sender.
+func New(cfg Config) *Sender {
+	if cfg.SendTimeout == 0 {
+		cfg.SendTimeout = DefaultSendTimeout
+	}
+	if cfg.KeepAlive == 0 {
+		cfg.KeepAlive = DefaultKeepAlive
+	}
+	return &Sender{cfg: cfg, slot: make(chan struct{}, 1), held: map[job.ID]*holding{}, seqs: newRecent(8192)}
+}
+
+// Stats reads the counters.
+func (s *Sender) Stats() Stats {
+	return Stats{
+		Redelivered: s.counts.redelivered.Load(), ClaimsLost: s.counts.claimsLost.Load(),
+		Sent: s.counts.sent.Load(), Failed: s.counts.failed.Load(),
+	}
+}
+
+// Run takes and delivers jobs until take ends, then finishes those under way, for as long as work lives.
+// It returns nil after a drain, ErrSessionDead where the session will never send again, and what Next returned
+// where the queue is gone for good.
+func (s *Sender) Run(take, work context.Context) error {
+	alive, stop := context.WithCancel(context.WithoutCancel(take))
+	var keeper sync.WaitGroup
+	keeper.Go(func() { s.keepAlive(alive) })
+	errs := make(chan error, workers)
+	for range workers {
+		go func() { errs <- s.work(take, work) }()
+	}
+	var first error
+	for range workers {
+		if err := <-errs; err != nil && first == nil {
+			first = err
+		}
+	}
+	stop()
+	keeper.Wait()
+	return first
+}
+
+func (s *Sender) work(take, work context.Context) error {
+	for {
+		if err := s.cfg.Session.Ready(take); err != nil {
+			return unlessOver(take, err)
+		}
+		d, err := s.cfg.Next(take)
+		if err != nil {
+			return unlessOver(take, err)
+		}
+		s.handle(work, d)
+	}
+}
+
+func unlessOver(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil //nolint:nilerr // the error is the end of ctx, which was asked for
+	}
+	return err
+}
+
+// handle delivers one job. A delivery of a job that is already under way here waits for the first one's
+// outcome: it would be claimed over ourselves, and sent twice.
+func (s *Sender) handle(ctx context.Context, d Delivery) {
+	id := d.Job().ID
+	if d.Deliveries() > 1 {
+		s.counts.redelivered.Add(1)
+	}
+	h := &holding{delivery: d, done: make(chan struct{})}
+	for {
+		s.mu.Lock()
+		first, busy := s.held[id]
+		if !busy {
+			s.held[id] = h
+		}
+		s.mu.Unlock()
+		if !busy {
+			break
+		}
+		select {
+		case <-first.done:
+		case <-ctx.Done():
+			return
+		}
+	}
+	defer func() {
+		s.mu.Lock()
+		delete(s.held, id)
+		s.mu.Unlock()
+		close(h.done)
+	}()
+	if err := s.deliver(ctx, d); err != nil {
+		// The job stays unacknowledged, so the queue hands it out again.
+		s.cfg.Logger.Warn("job left to the queue", "job", id, "err", err)
+	}
+}
+
+// keepAlive tells the queue that every job under way is still ours.
+func (s *Sender) keepAlive(ctx context.Context) {
+	tick := time.NewTicker(s.cfg.KeepAlive)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		s.mu.Lock()
+		held := make([]*holding, 0, len(s.held))
+		for _, h := range s.held {
+			held = append(held, h)
+		}
+		s.mu.Unlock()
+		for _, h := range held {
+			if err := h.delivery.InProgress(); err != nil {
+				// A connection that is down: the queue may hand the job out again, and the claim holds.
+				s.cfg.Logger.Debug("queue not told of progress", "job", h.delivery.Job().ID, "err", err)
+			}
+		}
+	}
+}
+
+func (s *Sender) status(e job.Envelope, state job.State) job.Status {
+	return job.Status{
+		Job: e.ID, Pool: e.Pool, State: state, Session: s.cfg.Session.ID(), Fence: s.cfg.Session.Fence(), At: s.cfg.Now().UTC(),
+	}
+}
+
+func newNonce() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// Receipt stores what a device of the recipient said of a job's message: delivered or read. It keeps trying
+// while ctx lives. A receipt may come before the send has returned.
+func (s *Sender) Receipt(ctx context.Context, id job.ID, pool string, state job.State, at time.Time) error {
+	st := s.status(job.Envelope{ID: id, Pool: pool}, state)
+	st.At = at.UTC()
+	if err := s.raise(ctx, st, s.seqs.get(id)); err != nil {
+		return fmt.Errorf("store receipt: %w", err)
+	}
+	return nil
+}
+
+// raise stores a status that is certain, until it is stored or ctx ends: the queue may be away for a while.
+func (s *Sender) raise(ctx context.Context, st job.Status, guess uint64) error {
+	for try := 1; ; try++ {
+		seq, _, err := job.Raise(ctx, s.cfg.Log, st, guess)
+		if err == nil {
+			s.seqs.put(st.Job, seq)
+			return nil
+		}
+		if werr := pause(ctx, backoff(try)); werr != nil {
+			return err
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
