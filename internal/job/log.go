@@ -21,8 +21,8 @@ type Log interface {
 }
 
 // Raise stores a status unless the job has already come as far or further. It tries at the sequence guess
-// first, which saves a read where the guess is right. It returns the sequence of the job's latest status, and
-// whether that is now the one given.
+// first, which saves a read where the guess is right: it must be 0, or the sequence of a status of lower rank.
+// It returns the sequence of the job's latest status, and whether that is now the one given.
 func Raise(ctx context.Context, log Log, s Status, guess uint64) (uint64, bool, error) {
 	seq, err := log.Put(ctx, s, guess)
 	for errors.Is(err, ErrConflict) {

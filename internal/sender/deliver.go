@@ -69,7 +69,7 @@ func (s *Sender) deliver(ctx context.Context, d Delivery) error {
 		return d.Retry(firstBackoff)
 	case isOurs, mayClaim:
 	}
-	s.seqs.put(e.ID, seq)
+	s.recent.put(e.ID, mark{seq: seq, rank: job.Sending.Rank()})
 
 	select {
 	case s.slot <- struct{}{}:
@@ -120,7 +120,7 @@ func (s *Sender) conclude(ctx context.Context, d Delivery, claim job.Status, seq
 		// stored, the job comes back to this session, which is slower and as safe.
 		claim.Released, claim.Reason, claim.At = true, f.Reason, s.cfg.Now().UTC()
 		if at, err := s.cfg.Log.Put(ctx, claim, seq); err == nil {
-			s.seqs.put(e.ID, at)
+			s.recent.put(e.ID, mark{seq: at, rank: job.Sending.Rank()})
 		}
 	case job.UnknownOutcome:
 	}

@@ -6,34 +6,42 @@ import (
 	"wabek/internal/job"
 )
 
-// recent remembers the sequence of the latest status of the last few jobs, so that the next status of one
-// needn't read it first. A wrong or forgotten entry costs a read, nothing else.
+// recent remembers the latest status that we stored of the last few jobs, so that the next status of one
+// needn't be preceded by a read. A forgotten entry costs that read, nothing else.
 type recent struct {
 	mu   sync.Mutex
-	seqs map[job.ID]uint64
+	jobs map[job.ID]mark
 	ring []job.ID
 	next int
 }
 
+// mark is where a job's latest status stands, and its rank.
+type mark struct {
+	seq  uint64
+	rank int
+}
+
 func newRecent(size int) *recent {
-	return &recent{seqs: make(map[job.ID]uint64, size), ring: make([]job.ID, size)}
+	return &recent{jobs: make(map[job.ID]mark, size), ring: make([]job.ID, size)}
 }
 
-func (r *recent) get(id job.ID) uint64 {
+func (r *recent) get(id job.ID) mark {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.seqs[id]
+	return r.jobs[id]
 }
 
-func (r *recent) put(id job.ID, seq uint64) {
+func (r *recent) put(id job.ID, m mark) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if have, ok := r.seqs[id]; ok {
-		r.seqs[id] = max(have, seq)
+	if have, ok := r.jobs[id]; ok {
+		if m.seq > have.seq {
+			r.jobs[id] = m
+		}
 		return
 	}
-	delete(r.seqs, r.ring[r.next])
+	delete(r.jobs, r.ring[r.next])
 	r.ring[r.next] = id
 	r.next = (r.next + 1) % len(r.ring)
-	r.seqs[id] = seq
+	r.jobs[id] = m
 }

@@ -51,7 +51,7 @@ type Sender struct {
 
 	mu     sync.Mutex
 	held   map[job.ID]*holding
-	seqs   *recent // where each job's latest status stands, as far as we wrote it
+	recent *recent
 	counts counters
 }
 
@@ -81,7 +81,7 @@ func New(cfg Config) *Sender {
 	if cfg.KeepAlive == 0 {
 		cfg.KeepAlive = DefaultKeepAlive
 	}
-	return &Sender{cfg: cfg, slot: make(chan struct{}, 1), held: map[job.ID]*holding{}, seqs: newRecent(8192)}
+	return &Sender{cfg: cfg, slot: make(chan struct{}, 1), held: map[job.ID]*holding{}, recent: newRecent(8192)}
 }
 
 // Stats reads the counters.
@@ -212,7 +212,11 @@ func newNonce() string {
 func (s *Sender) Receipt(ctx context.Context, id job.ID, pool string, state job.State, at time.Time) error {
 	st := s.status(job.Envelope{ID: id, Pool: pool}, state)
 	st.At = at.UTC()
-	if err := s.raise(ctx, st, s.seqs.get(id)); err != nil {
+	known := s.recent.get(id)
+	if known.rank >= state.Rank() {
+		return nil // a receipt that came late, or twice
+	}
+	if err := s.raise(ctx, st, known.seq); err != nil {
 		return fmt.Errorf("store receipt: %w", err)
 	}
 	return nil
@@ -221,11 +225,14 @@ func (s *Sender) Receipt(ctx context.Context, id job.ID, pool string, state job.
 // raise stores a status that is certain, until it is stored or ctx ends: the queue may be away for a while.
 func (s *Sender) raise(ctx context.Context, st job.Status, guess uint64) error {
 	for try := 1; ; try++ {
-		seq, _, err := job.Raise(ctx, s.cfg.Log, st, guess)
+		seq, raised, err := job.Raise(ctx, s.cfg.Log, st, guess)
 		if err == nil {
-			s.seqs.put(st.Job, seq)
+			if raised {
+				s.recent.put(st.Job, mark{seq: seq, rank: st.State.Rank()})
+			}
 			return nil
 		}
+		guess = 0 // it may have been stored all the same
 		if werr := pause(ctx, backoff(try)); werr != nil {
 			return err
 		}
