@@ -21,8 +21,8 @@ import (
 const (
 	handshakeTimeout = 20 * time.Second
 	writeTimeout     = 10 * time.Second
-	// restartGrace is how long a client that was told to reconnect (515) may take to hang up.
-	restartGrace = 10 * time.Second
+	// endPatience is how long a client may take to deal with the end of its stream.
+	endPatience = 10 * time.Second
 	// replacedLinger is how long a replaced connection is listened to when its client shows no sign of life.
 	replacedLinger = 5 * time.Minute
 )
@@ -131,8 +131,7 @@ func (c *conn) serve(ctx context.Context) (err error) {
 		c.reg = payload.DevicePairingData
 		c.offerPairing()
 	} else if err := c.login(payload); err != nil {
-		c.drain(ctx)
-		return err
+		c.s.log.Info("login refused", "err", err) // the client hangs up when it has read why
 	}
 	for {
 		n, err := c.read(ctx)
@@ -199,15 +198,6 @@ func (c *conn) read(ctx context.Context) (*node, error) {
 	return n, nil
 }
 
-// drain reads on until the client hangs up, so that what was last sent to it is not lost in a reset.
-func (c *conn) drain(ctx context.Context) {
-	for {
-		if _, err := c.readMessage(ctx); err != nil {
-			return
-		}
-	}
-}
-
 // send writes nodes, each in a frame of its own, glued into one websocket message. A failed write ends the
 // connection: the reader then sees its end, so there is no error to hand on.
 func (c *conn) send(nodes ...node) {
@@ -239,18 +229,33 @@ func (c *conn) send(nodes ...node) {
 // cut drops the connection without a word, even in the middle of a closing handshake.
 func (c *conn) cut() { _ = c.raw.Close() } // it only reports that it is closed already
 
-// finish sends a last node and closes properly, so that the client has read it before it sees the end.
-func (c *conn) finish(last node) {
-	c.send(last)
+// finish ends the stream with a last node. The socket is closed once the client has dealt with that node: clients
+// forget what is still in their queue when the socket closes, and a refused login would then look like a broken
+// line. They deal with nodes in order, so the ack of a notification sent behind it tells; what never acks is
+// closed after patience.
+func (c *conn) finish(last node, patience time.Duration) {
+	id := c.nextID()
+	dealtWith := c.expect(id)
+	c.send(last, node{Tag: "notification", Attrs: attrs{"from": types.ServerJID, "type": "end", "id": id, "t": time.Now().Unix()}})
 	c.over.Store(true)
-	c.s.spawn(func() { _ = c.ws.Close(websocket.StatusNormalClosure, "") }) // a client gone first is fine
+	c.s.spawn(func() {
+		t := time.NewTimer(patience)
+		defer t.Stop()
+		select {
+		case <-dealtWith:
+		case <-c.done:
+		case <-c.s.stop:
+		case <-t.C:
+		}
+		_ = c.ws.Close(websocket.StatusNormalClosure, "") // a client gone first is fine
+	})
 }
 
 // restart tells the client to reconnect. It hangs up by itself: closing too would make it reconnect twice.
 func (c *conn) restart() {
 	c.send(node{Tag: "stream:error", Attrs: attrs{"code": "515"}})
 	c.s.spawn(func() {
-		t := time.NewTimer(restartGrace)
+		t := time.NewTimer(endPatience)
 		defer t.Stop()
 		select {
 		case <-t.C:
@@ -265,15 +270,7 @@ func (c *conn) restart() {
 // until the client has read that: a process that was frozen and wakes up may still send, and that is counted.
 func (c *conn) replace() {
 	c.replaced.Store(true)
-	c.s.spawn(func() {
-		c.send(replacedError())
-		c.over.Store(true)
-		ctx, cancel := context.WithTimeout(context.Background(), replacedLinger)
-		defer cancel()
-		// Clients answer a ping in the order they read, so the answer comes after they have seen the error.
-		_ = c.ws.Ping(ctx)                                // either way the connection ends now
-		_ = c.ws.Close(websocket.StatusNormalClosure, "") // a client gone first is fine
-	})
+	c.s.spawn(func() { c.finish(replacedError(), replacedLinger) }) // a frozen client's socket may take no more
 }
 
 func replacedError() node {
@@ -286,8 +283,11 @@ func (c *conn) nextID() string { return strconv.FormatUint(100_000+c.seq.Add(1),
 // handle takes one node of the client. An error ends the connection.
 func (c *conn) handle(ctx context.Context, n *node) error {
 	if c.replaced.Load() || c.over.Load() {
-		if n.Tag == "message" && c.dev != nil {
+		switch {
+		case n.Tag == "message" && c.dev != nil:
 			c.dev.accept(c) // for the count of what replaced connections send
+		case n.Tag == "ack":
+			c.answered(n)
 		}
 		return nil
 	}

@@ -15,17 +15,17 @@ func (c *conn) login(p *waWa6.ClientPayload) error {
 	digits := strconv.FormatUint(p.GetUsername(), 10)
 	d := s.device(digits, uint16(min(p.GetDevice(), 1<<16-1))) //nolint:gosec // bounded
 	if d == nil || d.noise != c.noise {
-		c.finish(failure(Fault{Code: 401}))
+		c.finish(failure(Fault{Code: 401}), endPatience)
 		return fmt.Errorf("login of %s:%d: unknown device", short(digits), p.GetDevice())
 	}
 	if f, ok := s.faults.take(kindLoginFailure, digits, ""); ok {
-		c.finish(failure(f))
+		c.finish(failure(f), endPatience)
 		return fmt.Errorf("login of %s:%d: fault %d", short(digits), p.GetDevice(), f.Code)
 	}
 	c.dev = d // before attach, which shows c to others
 	old, removed := d.attach(c)
 	if removed {
-		c.finish(failure(Fault{Code: 401}))
+		c.finish(failure(Fault{Code: 401}), endPatience)
 		return fmt.Errorf("login of %s:%d: device removed", short(digits), p.GetDevice())
 	}
 	if old != nil {
@@ -63,14 +63,14 @@ func (s *Server) streamError(d *device, c *conn, code int) {
 	case 515:
 		c.restart()
 	case 0:
-		c.finish(replacedError())
+		c.finish(replacedError(), endPatience)
 	case 401:
 		c.finish(node{
 			Tag: "stream:error", Attrs: attrs{"code": "401"},
 			Content: []node{{Tag: "conflict", Attrs: attrs{"type": "device_removed"}}},
-		})
+		}, endPatience)
 	default:
-		c.finish(node{Tag: "stream:error", Attrs: attrs{"code": strconv.Itoa(code)}})
+		c.finish(node{Tag: "stream:error", Attrs: attrs{"code": strconv.Itoa(code)}}, endPatience)
 	}
 }
 
