@@ -1,0 +1,246 @@
+package whatsapp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"go.mau.fi/whatsmeow"
+	"go.mau.fi/whatsmeow/types/events"
+)
+
+// The times of the dial loop.
+const (
+	loginTimeout   = 20 * time.Second // from dialled to logged in; WhatsApp may answer neither yes nor no
+	firstBackoff   = 250 * time.Millisecond
+	lastBackoff    = 30 * time.Second
+	stableAfter    = time.Minute // a connection that held so long begins a new series of tries
+	refusedPause   = time.Minute // after a login was refused for a reason that may pass
+	outdatedPause  = 10 * time.Minute
+	banWithoutEnd  = time.Hour       // a ban that doesn't say how long it lasts
+	socketCheck    = 5 * time.Second // catches a lost socket that no event told of
+	hangUpPatience = 2 * time.Second
+)
+
+var (
+	errDialTimeout  = errors.New("no connection in time")
+	errLoginTimeout = errors.New("neither login nor refusal in time")
+)
+
+// dial connects with a deadline. The connection lives as long as ctx; hangUp ends ctx.
+func dial(ctx context.Context, hangUp context.CancelFunc, cli *whatsmeow.Client) error {
+	deadline := time.AfterFunc(dialTimeout, hangUp)
+	err := cli.ConnectContext(ctx)
+	if !deadline.Stop() && ctx.Err() != nil {
+		return errDialTimeout
+	}
+	return masked(err)
+}
+
+// ending is why a connection ended, or, with up set, that it is logged in.
+type ending struct {
+	up    bool
+	why   string        // for the log
+	state State         // what the session is now; its Code is empty where it simply dials again
+	pause time.Duration // until the next try, 0 for at once, backoff for the usual
+	hard  bool          // WhatsApp has ended it: what waits for an answer is not to be sent again
+}
+
+// usual is the pause that grows with each failed try.
+const usual = time.Duration(-1)
+
+// ends translates an event of whatsmeow into what it means for the connection.
+func ends(event any) (ending, bool) {
+	switch e := event.(type) {
+	case *events.Connected:
+		return ending{up: true}, true
+	case *events.Disconnected:
+		return ending{why: "connection lost", pause: usual}, true
+	case *events.ManualLoginReconnect:
+		return ending{why: "WhatsApp asks to reconnect"}, true
+	case *events.KeepAliveTimeout:
+		return ending{why: "no answer to a keep-alive"}, true
+	case *events.StreamError:
+		return ending{why: "stream error " + maskNumbers(e.Code), pause: usual}, true
+	case *events.StreamReplaced:
+		return ending{why: "replaced", state: State{Code: Replaced, Text: textReplaced}, hard: true}, true
+	case *events.LoggedOut:
+		return ending{why: "logged out: " + e.Reason.String(), state: loggedOut(e.Reason), hard: true}, true
+	case *events.TemporaryBan:
+		pause := e.Expire
+		if pause <= 0 {
+			pause = banWithoutEnd
+		}
+		text := fmt.Sprintf("WhatsApp has banned this account for a while: %s. It tries again in %s.", e.Code, pause)
+		return ending{why: "banned for a while", state: State{Code: Banned, Text: text}, pause: pause, hard: true}, true
+	case *events.ClientOutdated:
+		return ending{why: "client outdated", state: State{Code: Outdated, Text: textOutdated}, pause: outdatedPause, hard: true}, true
+	case *events.ConnectFailure:
+		return refused(maskNumbers(e.Reason.String())), true
+	case *events.CATRefreshError:
+		return refused(errNoCAT.Error()), true
+	default:
+		return ending{}, false
+	}
+}
+
+func refused(reason string) ending {
+	text := fmt.Sprintf("WhatsApp refuses the login (%s). It tries again in %s.", reason, refusedPause)
+	return ending{why: "login refused: " + reason, state: State{Code: Refused, Text: text}, pause: refusedPause, hard: true}
+}
+
+func loggedOut(reason events.ConnectFailureReason) State {
+	s := State{Code: LoggedOut, Text: textUnlinked}
+	switch reason { //nolint:exhaustive // only these three log a device out
+	case events.ConnectFailureMainDeviceGone:
+		s.Text = textLocked
+	case events.ConnectFailureUnknownLogout:
+		s.Text = textBannedGood
+	}
+	return s
+}
+
+// run dials, and dials again, until ctx ends or the session is dead. It alone changes the state.
+func (s *Session) run(ctx context.Context) {
+	tries := 0
+	for ctx.Err() == nil {
+		s.setState(State{Code: Connecting, Text: textConnecting})
+		end, held := s.connection(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		if held >= stableAfter {
+			tries = 0
+		}
+		pause := end.pause
+		if pause == usual {
+			pause = backoff(tries)
+			tries++
+		}
+		s.log.Warn("connection ended", "why", end.why, "next_try_in", pause.Round(time.Millisecond), "dead", end.state.Dead())
+		if end.state.Dead() {
+			s.setState(end.state)
+			<-ctx.Done()
+			break
+		}
+		if end.state.Code != "" {
+			end.state.RetryAt = time.Now().Add(pause)
+			s.setState(end.state)
+		} else {
+			s.setState(State{Code: Connecting, Text: textConnecting, RetryAt: time.Now().Add(pause)})
+		}
+		wait(ctx, pause)
+	}
+	s.setState(State{Code: Stopped, Text: textStopped})
+}
+
+// backoff is the pause after so many failed tries in a row: it doubles, with up to half of it taken off by chance,
+// so that sessions cut off together don't come back together.
+func backoff(tries int) time.Duration {
+	pause := lastBackoff
+	if tries < 7 { // 0.25 s << 7 is past the last one
+		pause = firstBackoff << tries
+	}
+	return pause - rand.N(pause/2) //nolint:gosec // spreads load; nothing hangs on it being unguessable
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// connection lives through one connection: dial, log in, watch. It returns why it ended and how long it was logged in.
+func (s *Session) connection(ctx context.Context) (ending, time.Duration) {
+	conn, hangUp := context.WithCancel(ctx)
+	defer hangUp()
+	s.forgetSignals()
+	if err := dial(conn, hangUp, s.cli); err != nil {
+		return ending{why: "can't connect: " + err.Error(), pause: usual}, 0
+	}
+	end, held := s.watch(ctx)
+	switch {
+	case ctx.Err() != nil || end.hard:
+		s.cli.Disconnect()
+	default:
+		// whatsmeow takes this for a lost connection: a message that waits for its acknowledgement is sent again
+		// if the next connection comes within 5 s. It also needs no answer from a server that has gone silent.
+		hangUp()
+		s.awaitHangUp()
+	}
+	return end, held
+}
+
+// watch waits for the end of a connection that has just been dialled.
+func (s *Session) watch(ctx context.Context) (end ending, held time.Duration) {
+	login := time.NewTimer(s.loginTimeout)
+	defer login.Stop()
+	check := time.NewTicker(socketCheck)
+	defer check.Stop()
+	var since time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return ending{}, 0
+		case <-login.C:
+			return ending{why: errLoginTimeout.Error(), pause: usual}, 0
+		case <-s.reset:
+			return ending{why: "a message got no acknowledgement"}, time.Since(since)
+		case <-check.C:
+			if !s.cli.IsConnected() {
+				return ending{why: "socket is gone", pause: usual}, heldSince(since)
+			}
+		case end := <-s.signals:
+			switch {
+			case !end.up && end.state.Code == "" && end.pause == usual && s.cli.IsConnected() && end.why == "connection lost":
+				// of an earlier connection
+			case !end.up:
+				return end, heldSince(since)
+			case since.IsZero() && s.cli.IsConnected():
+				login.Stop()
+				since = time.Now()
+				s.setState(State{Code: Connected, Text: textConnected})
+			}
+		}
+	}
+}
+
+func heldSince(since time.Time) time.Duration {
+	if since.IsZero() {
+		return 0
+	}
+	return time.Since(since)
+}
+
+// awaitHangUp waits until whatsmeow has let go of the socket.
+func (s *Session) awaitHangUp() {
+	patience := time.NewTimer(hangUpPatience)
+	defer patience.Stop()
+	poll := time.NewTicker(2 * time.Millisecond)
+	defer poll.Stop()
+	for s.cli.IsConnected() {
+		select {
+		case <-poll.C:
+		case <-patience.C:
+			s.cli.Disconnect()
+			return
+		}
+	}
+}
+
+// forgetSignals drops what was said of earlier connections.
+func (s *Session) forgetSignals() {
+	for {
+		select {
+		case <-s.signals:
+		case <-s.reset:
+		default:
+			return
+		}
+	}
+}

@@ -1,0 +1,159 @@
+package whatsapp
+
+import (
+	"context"
+	"time"
+
+	"go.mau.fi/whatsmeow/proto/waE2E"
+	"go.mau.fi/whatsmeow/types"
+	"go.mau.fi/whatsmeow/types/events"
+
+	"wabek/internal/job"
+)
+
+// receiptQueue is how many receipts may wait for OnReceipt. More than that are lost: a status stays lower than it
+// could be, which is better than whatsmeow's event queue standing still.
+const receiptQueue = 8192
+
+// ledgerPatience bounds a look-up that nobody else gives a deadline.
+const ledgerPatience = 5 * time.Second
+
+// Receipt says that a message has come further than to WhatsApp's server.
+type Receipt struct {
+	Job   job.ID
+	Lane  job.Lane
+	Pool  string
+	State job.State // job.Delivered or job.Read
+	At    time.Time // by WhatsApp's clock, to the second
+}
+
+// receiptSet is a receipt as it comes: one state of one or more messages.
+type receiptSet struct {
+	ids   []types.MessageID
+	state job.State
+	at    time.Time
+}
+
+// handle takes whatsmeow's events. It runs on the connection's own queue, so it never waits.
+func (s *Session) handle(event any) {
+	switch e := event.(type) {
+	case *events.Receipt:
+		s.onReceipt(e)
+		return
+	case *events.NotifyAccountReachoutTimelock:
+		s.onReachOutLock(e)
+		return
+	}
+	end, ok := ends(event)
+	if !ok {
+		return
+	}
+	select {
+	case s.signals <- end:
+	default: // the dial loop looks at the socket itself now and then
+	}
+}
+
+func (s *Session) onReceipt(e *events.Receipt) {
+	var state job.State
+	switch e.Type { //nolint:exhaustive // the others are no news of a recipient
+	case types.ReceiptTypeDelivered, types.ReceiptTypeInactive:
+		state = job.Delivered
+	case types.ReceiptTypeRead, types.ReceiptTypePlayed:
+		state = job.Read
+	default:
+		return
+	}
+	// The account's own phone and other devices get a copy of each message too.
+	if e.IsGroup || e.IsFromMe || s.own[e.Sender.User] {
+		return
+	}
+	select {
+	case s.receipts <- receiptSet{ids: e.MessageIDs, state: state, at: e.Timestamp}:
+	default:
+		if s.lost.Add(1) == 1 {
+			s.log.Error("receipts are lost: whoever takes them is too slow")
+		}
+	}
+}
+
+func (s *Session) onReachOutLock(e *events.NotifyAccountReachoutTimelock) {
+	if !e.IsActive {
+		s.log.Info("WhatsApp has lifted its lock on new contacts")
+		return
+	}
+	s.log.Warn("WhatsApp lets this account write to no new contact for a while",
+		"kind", maskNumbers(e.EnforcementType), "until", e.TimeEnforcementEnds.Time)
+}
+
+// passReceipts hands receipts over until the session is offline and none is left.
+func (s *Session) passReceipts(ctx context.Context, offline <-chan struct{}) {
+	for {
+		select {
+		case r := <-s.receipts:
+			s.passReceipt(ctx, r)
+		case <-offline:
+			for {
+				select {
+				case r := <-s.receipts:
+					s.passReceipt(ctx, r)
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+func (s *Session) passReceipt(ctx context.Context, r receiptSet) {
+	if s.cfg.OnReceipt == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, ledgerPatience)
+	defer cancel()
+	for _, id := range r.ids {
+		e, found, err := s.cfg.Ledger.Find(ctx, id)
+		if err != nil {
+			s.log.Error("receipt can't be matched", "message", id, "err", err)
+			continue
+		}
+		if found {
+			s.cfg.OnReceipt(Receipt{Job: e.Job, Lane: e.Lane, Pool: e.Pool, State: r.state, At: r.at})
+		}
+	}
+}
+
+// messageForRetry gives a message's text again to a device that couldn't read it, while the message lives. whatsmeow
+// asks where its own memory has lost it: after a restart, or 256 messages later.
+func (s *Session) messageForRetry(requester, chat types.JID, id types.MessageID) *waE2E.Message {
+	ctx, cancel := context.WithTimeout(context.Background(), ledgerPatience)
+	defer cancel()
+	e, found, err := s.cfg.Ledger.Find(ctx, id)
+	if err != nil || !found || len(e.Sealed) == 0 || s.cfg.Open == nil {
+		s.log.Info("phone asks again for a message that is gone", "message", id, "known", found, "err", err)
+		return nil
+	}
+	body, err := s.cfg.Open(e.envelope())
+	if err != nil {
+		s.log.Error("message can't be opened again", "message", id, "job", e.Job, "err", err)
+		return nil
+	}
+	// Only the recipient's devices, and the account's own, may have it.
+	if !s.isUser(ctx, chat, body) || (!s.own[requester.User] && !s.isUser(ctx, requester, body)) {
+		s.log.Error("a stranger asks for a message", "message", id, "job", e.Job)
+		return nil
+	}
+	return textMessage(body.Text)
+}
+
+// isUser says whether a JID is a device of the body's recipient.
+func (s *Session) isUser(ctx context.Context, jid types.JID, body job.Body) bool {
+	if jid.Server == types.HiddenUserServer {
+		pn, err := s.cli.Store.LIDs.GetPNForLID(ctx, jid.ToNonAD())
+		if err != nil {
+			return false
+		}
+		jid = pn
+	}
+	return jid.Server == types.DefaultUserServer && jid.User == body.To.Digits()
+}
