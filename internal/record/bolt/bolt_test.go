@@ -42,11 +42,11 @@ func calm(path string, clock func() time.Time) bolt.Options {
 	return bolt.Options{Path: path, Now: clock, Logger: slog.New(slog.DiscardHandler), PurgeEvery: time.Hour}
 }
 
-func open(t testing.TB, o bolt.Options) *bolt.Store {
-	t.Helper()
+func open(tb testing.TB, o bolt.Options) *bolt.Store {
+	tb.Helper()
 	s, err := bolt.Open(o)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, s.Close()) })
 	return s
 }
 
@@ -87,10 +87,10 @@ func (c *clock) now() time.Time          { return time.UnixMilli(c.ms.Load()).UT
 func (c *clock) advance(d time.Duration) { c.ms.Add(d.Milliseconds()) }
 
 // draft is an OTP with a life of its own, for the phone with a number.
-func draft(t testing.TB, now time.Time, life time.Duration, number byte) otp.Draft {
-	t.Helper()
+func draft(tb testing.TB, now time.Time, life time.Duration, number byte) otp.Draft {
+	tb.Helper()
 	id, err := otp.NewID(now, rand.Reader)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	d := otp.Draft{
 		Record: otp.Record{
 			ID: id, App: otp.DefaultApp, Pool: job.DefaultPool, Phone: phone.Hash{number}, Masked: "+90•••••4567", Purpose: "login",
@@ -111,16 +111,16 @@ func admit(d otp.Draft) otp.Admit {
 	}
 }
 
-func issue(t testing.TB, s *bolt.Store, d otp.Draft) otp.Draft {
-	t.Helper()
-	require.NoError(t, s.Issue(context.Background(), d, admit(d)))
+func issue(tb testing.TB, s *bolt.Store, d otp.Draft) otp.Draft {
+	tb.Helper()
+	require.NoError(tb, s.Issue(context.Background(), d, admit(d)))
 	return d
 }
 
-func pending(t testing.TB, s *bolt.Store) []job.ID {
-	t.Helper()
+func pending(tb testing.TB, s *bolt.Store) []job.ID {
+	tb.Helper()
 	ids, err := s.Pending(context.Background(), "", 1000)
-	require.NoError(t, err)
-	require.Len(t, ids, int(s.Stats().Pending), "the count in memory")
+	require.NoError(tb, err)
+	require.Len(tb, ids, int(s.Stats().Pending), "the count in memory")
 	return ids
 }

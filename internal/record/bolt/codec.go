@@ -193,7 +193,7 @@ func decodeRow(row []byte) (job.Envelope, error) {
 }
 
 func putTime(buf []byte, t time.Time) {
-	binary.BigEndian.PutUint64(buf, uint64(t.UnixMilli())) //nolint:gosec // read back the same way
+	binary.BigEndian.PutUint64(buf, uint64(t.UnixMilli()))
 }
 
 // getTime is in UTC, so that equal records are equal on every machine; the zero time stays zero.

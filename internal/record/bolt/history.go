@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 	"time"
 
@@ -39,8 +40,8 @@ func newHistory() *history {
 // historyKeyOf may be called from any goroutine.
 func historyKeyOf[T ~string | ~[]byte](h *history, app, purpose T, number phone.Hash) historyKey {
 	var room [128]byte
-	text := append(room[:0], number[:]...) // of fixed length, so it needs no mark of its end
-	text = append(text, byte(len(app)>>8), byte(len(app)))
+	text := append(room[:0], number[:]...)                       // of fixed length, so it needs no mark of its end
+	text = binary.BigEndian.AppendUint16(text, uint16(len(app))) //nolint:gosec // the codec refuses longer ones
 	text = append(text, app...)
 	text = append(text, purpose...)
 	return historyKey{maphash.Bytes(h.seeds[0], text), maphash.Bytes(h.seeds[1], text)}

@@ -19,18 +19,17 @@ import (
 	"wabek/internal/record/bolt"
 )
 
-// victimFile names the file that this test binary, run as a process of its own, writes until it is killed.
-const victimFile = "RECORD_TEST_VICTIM_FILE"
+// victim is the argument by which this test binary, run as a process of its own, writes a file until it is killed.
+const victim = "be-the-victim"
 
 // runAsVictim issues OTPs without end and prints the id of each once Issue has answered.
 func runAsVictim() bool {
-	path := os.Getenv(victimFile)
-	if path == "" {
+	if len(os.Args) != 3 || os.Args[1] != victim {
 		return false
 	}
-	s, err := bolt.Open(calm(path, time.Now))
+	s, err := bolt.Open(calm(os.Args[2], time.Now))
 	if err != nil {
-		fmt.Println(err)
+		_, _ = fmt.Fprintln(os.Stdout, err)
 		return true
 	}
 	var out sync.Mutex
@@ -48,7 +47,7 @@ func runAsVictim() bool {
 				}
 				if s.Issue(context.Background(), d, admit(d)) == nil {
 					out.Lock()
-					fmt.Println(id)
+					_, _ = fmt.Fprintln(os.Stdout, id)
 					out.Unlock()
 				}
 			}
@@ -73,20 +72,19 @@ func TestStore_KilledKeepsWhatItAnswered(t *testing.T) {
 		t.Run(fmt.Sprintf("kill %d", kill), func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "records.db")
-			victim := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this very program
-			victim.Env = append(os.Environ(), victimFile+"="+path)
-			out, err := victim.StdoutPipe()
+			process := exec.CommandContext(t.Context(), os.Args[0], victim, path)
+			out, err := process.StdoutPipe()
 			require.NoError(t, err)
-			require.NoError(t, victim.Start())
+			require.NoError(t, process.Start())
 			var answered []job.ID
 			lines := bufio.NewScanner(out)
 			for lines.Scan() {
 				answered = append(answered, job.ID(lines.Text()))
 				if len(answered) == 200+500*kill {
-					require.NoError(t, victim.Process.Kill())
+					require.NoError(t, process.Process.Kill())
 				}
 			}
-			require.Error(t, victim.Wait())
+			require.Error(t, process.Wait())
 			require.GreaterOrEqual(t, len(answered), 200+500*kill)
 
 			s := open(t, calm(path, time.Now))

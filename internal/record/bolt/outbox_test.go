@@ -66,10 +66,12 @@ func TestOutbox_LoadHasNoBodyOnceNobodyNeedsIt(t *testing.T) {
 	}
 	for name, end := range map[string]func(*testing.T, *bolt.Store, otp.Draft, *clock){
 		"superseded": func(t *testing.T, s *bolt.Store, d otp.Draft, c *clock) {
+			t.Helper()
 			c.advance(time.Second)
 			issue(t, s, draft(t, c.now(), 10*time.Minute, d.Record.Phone[0]))
 		},
 		"used": func(t *testing.T, s *bolt.Store, d otp.Draft, _ *clock) {
+			t.Helper()
 			require.NoError(t, s.Update(context.Background(), d.Record.ID, use))
 		},
 	} {

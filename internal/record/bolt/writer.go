@@ -60,7 +60,7 @@ type op struct {
 }
 
 func (s *Store) op(ctx context.Context, k kind) *op {
-	o := s.ops.Get().(*op) //nolint:forcetypeassert,errcheck // the pool holds nothing else
+	o := s.ops.Get().(*op) //nolint:forcetypeassert // the pool holds nothing else
 	o.kind, o.ctx = k, ctx
 	return o
 }
@@ -81,7 +81,7 @@ func (s *Store) do(o *op) error {
 }
 
 // submit queues an op and waits. An op that isn't answered when its caller leaves is left to the writer.
-func (s *Store) submit(o *op) (err error, answered bool) { //nolint:revive,staticcheck // the error is the answer
+func (s *Store) submit(o *op) (err error, answered bool) {
 	ctx := o.ctx
 	if err := s.enqueue(o); err != nil {
 		return err, true

@@ -1,3 +1,4 @@
+//nolint:thelper // these are the subtests themselves: a failure must name their own line
 package recordtest
 
 import (

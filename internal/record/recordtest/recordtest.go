@@ -7,6 +7,7 @@ package recordtest
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"regexp"
 	"sync"
 	"sync/atomic"
@@ -139,7 +140,7 @@ func (k *kit) service(t require.TestingT, p otp.Policy) *otp.Service {
 
 // request is for one of a few phones, of DefaultApp, for "login".
 func request(t require.TestingT, number int) otp.Request {
-	n, err := phone.Restore("+9055512345" + string(rune('0'+number/10)) + string(rune('0'+number%10)))
+	n, err := phone.Restore(fmt.Sprintf("+9055512345%02d", number))
 	require.NoError(t, err)
 	return otp.Request{App: otp.DefaultApp, Pool: job.DefaultPool, Phone: n, Purpose: "login"}
 }
@@ -156,7 +157,7 @@ var sixDigits = regexp.MustCompile(`\b\d{6}\b`)
 func (k *kit) code(t require.TestingT, id otp.ID) string {
 	envelope, ok := k.store.jobs.Load(id)
 	require.True(t, ok, "no job was stored with the OTP")
-	body, err := job.Open(k.seals, envelope.(job.Envelope)) //nolint:forcetypeassert,errcheck // the spy stores nothing else
+	body, err := job.Open(k.seals, envelope.(job.Envelope)) //nolint:forcetypeassert // the spy stores nothing else
 	require.NoError(t, err)
 	code := sixDigits.FindString(body.Text)
 	require.NotEmpty(t, code)

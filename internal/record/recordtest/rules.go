@@ -1,3 +1,4 @@
+//nolint:thelper // these are the subtests themselves: a failure must name their own line
 package recordtest
 
 import (
@@ -247,7 +248,8 @@ func reopenKeepsRecords(t *testing.T, k *kit) {
 	k.verify(t, s, used, code)
 	before := []otp.Record{k.record(t, open), k.record(t, used)}
 	k.reopen()
-	require.Equal(t, before, []otp.Record{k.record(t, open), k.record(t, used)})
+	after := []otp.Record{k.record(t, open), k.record(t, used)}
+	require.Equal(t, before, after)
 }
 
 func reopenKeepsVerdicts(t *testing.T, k *kit) {
