@@ -93,7 +93,7 @@ func encrypt(ctx context.Context, keys *store.Device, to *device, msg *waE2E.Mes
 		return "", nil, err
 	}
 	pad := len(plain)%maxPad + 1
-	sealed, err := session.NewCipher(builder, address).Encrypt(ctx, append(plain, bytes.Repeat([]byte{byte(pad)}, pad)...)) //nolint:gosec // 1 to 15
+	sealed, err := session.NewCipher(builder, address).Encrypt(ctx, append(plain, bytes.Repeat([]byte{byte(pad)}, pad)...))
 	if err != nil {
 		return "", nil, err
 	}

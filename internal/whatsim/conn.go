@@ -60,7 +60,7 @@ type conn struct {
 func (s *Server) serveWhatsApp(w http.ResponseWriter, r *http.Request) {
 	ws, err := websocket.Accept(w, r, nil)
 	if err != nil {
-		s.log.Debug("websocket refused", "err", err)
+		s.log.DebugContext(r.Context(), "websocket refused", "err", err)
 		return
 	}
 	ws.SetReadLimit(readLimit)
@@ -77,7 +77,7 @@ func (s *Server) serveWhatsApp(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.untrack(c)
 	if err := c.serve(r.Context()); err != nil {
-		s.log.Debug("connection ended", "device", c.name(), "err", err)
+		s.log.DebugContext(r.Context(), "connection ended", "device", c.name(), "err", err)
 	}
 }
 
@@ -119,7 +119,7 @@ func (c *conn) serve(ctx context.Context) (err error) {
 	defer func() {
 		// The binary decoder panics on some malformed nodes; a client's garbage must cost it its connection only.
 		if r := recover(); r != nil {
-			c.s.log.Warn("connection dropped after malformed input", "device", c.name(), "panic", r, "stack", string(debug.Stack()))
+			c.s.log.WarnContext(ctx, "connection dropped after malformed input", "device", c.name(), "panic", r, "stack", string(debug.Stack()))
 			err = fmt.Errorf("malformed input: %v", r)
 		}
 	}()
@@ -131,7 +131,7 @@ func (c *conn) serve(ctx context.Context) (err error) {
 		c.reg = payload.DevicePairingData
 		c.offerPairing()
 	} else if err := c.login(payload); err != nil {
-		c.s.log.Info("login refused", "err", err) // the client hangs up when it has read why
+		c.s.log.InfoContext(ctx, "login refused", "err", err) // the client hangs up when it has read why
 	}
 	for {
 		n, err := c.read(ctx)
@@ -200,6 +200,8 @@ func (c *conn) read(ctx context.Context) (*node, error) {
 
 // send writes nodes, each in a frame of its own, glued into one websocket message. A failed write ends the
 // connection: the reader then sees its end, so there is no error to hand on.
+//
+//nolint:contextcheck,nolintlint // what is sent outlives the call that caused it (on a function, contextcheck hides the use from nolintlint)
 func (c *conn) send(nodes ...node) {
 	c.sendMu.Lock()
 	defer c.sendMu.Unlock()

@@ -134,7 +134,7 @@ func (s *Server) postPhone(w http.ResponseWriter, r *http.Request) {
 	if !s.decode(w, r, &change, "exists, read, online, reinstall (all true or false, all optional)") {
 		return
 	}
-	state, err := s.setPhone(r.PathValue("digits"), change)
+	state, err := s.setPhone(r.Context(), r.PathValue("digits"), change)
 	if err != nil {
 		s.failWith(w, err)
 		return

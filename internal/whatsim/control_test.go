@@ -3,6 +3,7 @@ package whatsim_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -23,17 +24,16 @@ func call(t *testing.T, s *whatsim.Server, method, path, body string) (int, stri
 	transport := &http.Transport{DisableKeepAlives: true}
 	res, err := (&http.Client{Transport: transport}).Do(req)
 	require.NoError(t, err)
-	defer res.Body.Close()
 	raw, err := io.ReadAll(res.Body)
-	require.NoError(t, err)
+	require.NoError(t, errors.Join(err, res.Body.Close()))
 	require.Equal(t, "application/json", res.Header.Get("Content-Type"))
 	return res.StatusCode, strings.TrimSpace(string(raw))
 }
 
 // send lets a virtual phone write to an account.
-func send(t *testing.T, s *whatsim.Server, from, to, text string) {
+func send(t *testing.T, s *whatsim.Server, from, text string) {
 	t.Helper()
-	status, body := call(t, s, http.MethodPost, "/phones/"+from+"/send", `{"to":"`+to+`","text":"`+text+`"}`)
+	status, body := call(t, s, http.MethodPost, "/phones/"+from+"/send", `{"to":"`+owner+`","text":"`+text+`"}`)
 	require.Equal(t, http.StatusOK, status, body)
 }
 
@@ -62,7 +62,7 @@ func TestControl_Calls(t *testing.T) {
 	_, body = call(t, s, http.MethodGet, "/phones/905551112233/messages", "")
 	require.JSONEq(t, `[{"id":"A1","from":"905550000001","text":"code 1","at":"`+m.At.Format("2006-01-02T15:04:05.000Z")+`","copies":1}]`, body)
 
-	send(t, s, "905551112233", "905550000001", "STOP")
+	send(t, s, "905551112233", "STOP")
 	in := await[*events.Message](t, c)
 	require.Equal(t, "STOP", in.Message.GetConversation())
 	require.Equal(t, "905551112233", in.Info.SenderAlt.User)

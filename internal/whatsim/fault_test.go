@@ -1,7 +1,6 @@
 package whatsim_test
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -25,6 +24,7 @@ func faulty(t *testing.T, f whatsim.Fault) (*whatsim.Server, *client) {
 	s := start(t, "")
 	c := paired(t, s, owner)
 	c.mustSay(t, friend, "warm", "W")
+	await(t, c, receipt("W", types.ReceiptTypeDelivered))
 	await(t, c, receipt("W", types.ReceiptTypeRead))
 	addFault(t, s, f)
 	return s, c
@@ -49,13 +49,13 @@ func TestFault_Drop(t *testing.T) {
 func TestFault_AckWithhold(t *testing.T) {
 	t.Parallel()
 	s, c := faulty(t, whatsim.Fault{Kind: "ack_withhold"})
-	_, err := c.SendMessage(within(t, patience), types.NewJID(friend, types.DefaultUserServer),
+	_, err := c.SendMessage(patient(t), types.NewJID(friend, types.DefaultUserServer),
 		&waE2E.Message{Conversation: new(string)}, whatsmeow.SendRequestExtra{ID: "A1", Timeout: 300 * time.Millisecond})
 	require.ErrorIs(t, err, whatsmeow.ErrMessageTimedOut)
 	require.Equal(t, 1, arrives(t, s, friend, "A1").Copies)
 	await(t, c, receipt("A1", types.ReceiptTypeDelivered))
 	c.mustSay(t, friend, "", "A1")
-	m, err := s.WaitMessage(within(t, patience), friend, func(m whatsim.Message) bool { return m.ID == "A1" && m.Copies == 2 })
+	m, err := s.WaitMessage(patient(t), friend, func(m whatsim.Message) bool { return m.ID == "A1" && m.Copies == 2 })
 	require.NoError(t, err)
 	require.Empty(t, m.Text)
 }
@@ -73,7 +73,7 @@ func TestFault_AckWithholdThenReset(t *testing.T) {
 	arrives(t, s, friend, "A1")
 	c.ResetConnection()
 	require.NoError(t, <-sent)
-	_, err := s.WaitMessage(within(t, patience), friend, func(m whatsim.Message) bool { return m.ID == "A1" && m.Copies == 2 })
+	_, err := s.WaitMessage(patient(t), friend, func(m whatsim.Message) bool { return m.ID == "A1" && m.Copies == 2 })
 	require.NoError(t, err)
 	require.Len(t, s.Messages(friend), 2)
 }
@@ -117,8 +117,8 @@ func TestFault_ReceiptBeforeAck(t *testing.T) {
 	}()
 	await(t, c, receipt("A1", types.ReceiptTypeRead))
 	select {
-	case <-sent:
-		require.Fail(t, "the ack came first")
+	case err := <-sent:
+		require.Fail(t, "the ack came first", err)
 	default:
 	}
 	require.NoError(t, <-sent)
@@ -226,6 +226,7 @@ func TestFault_LoginFailure(t *testing.T) {
 		t.Parallel()
 		c := relogin(t, whatsim.Fault{Code: 402, MS: 90_000})
 		require.Equal(t, 90*time.Second, await[*events.TemporaryBan](t, c).Expire)
+		require.Eventually(t, func() bool { return !c.IsConnected() }, patience, time.Millisecond)
 		require.NoError(t, c.Connect())
 		await[*events.Connected](t, c)
 	})
@@ -244,5 +245,3 @@ func TestFault_LoginFailure(t *testing.T) {
 		require.Equal(t, events.ConnectFailureReason(429), await[*events.ConnectFailure](t, relogin(t, whatsim.Fault{Code: 429})).Reason)
 	})
 }
-
-var _ = context.Background

@@ -13,7 +13,7 @@ import (
 func (c *conn) login(p *waWa6.ClientPayload) error {
 	s := c.s
 	digits := strconv.FormatUint(p.GetUsername(), 10)
-	d := s.device(digits, uint16(min(p.GetDevice(), 1<<16-1))) //nolint:gosec // bounded
+	d := s.device(digits, uint16(min(p.GetDevice(), 1<<16-1)))
 	if d == nil || d.noise != c.noise {
 		c.finish(failure(Fault{Code: 401}), endPatience)
 		return fmt.Errorf("login of %s:%d: unknown device", short(digits), p.GetDevice())

@@ -141,7 +141,7 @@ func (c *conn) forward(ctx context.Context, m stanza, n *node) {
 		case !ok || digits != m.digits && digits != own.digits:
 		case t.jid.Device == 0 && digits == own.digits && digits != m.digits:
 			if err := own.absorb(ctx, c.parcel(m, t, effects{})); err != nil {
-				c.s.log.Debug("own copy not read", "device", c.name(), "err", err)
+				c.s.log.DebugContext(ctx, "own copy not read", "device", c.name(), "err", err)
 			}
 		case t.jid.Device != 0:
 			if d := c.s.device(digits, t.jid.Device); d != nil && d != c.dev {

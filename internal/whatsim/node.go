@@ -42,7 +42,7 @@ func asBytes(list []node) []node {
 }
 
 func text(n *node, key string) string {
-	s, _ := n.Attrs[key].(string) //nolint:errcheck // absent is empty
+	s, _ := n.Attrs[key].(string) // absent is empty
 	return s
 }
 

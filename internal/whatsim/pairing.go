@@ -172,7 +172,7 @@ func (s *Server) Pair(ctx context.Context, qr, account string) (Paired, error) {
 	}
 	jid := d.account.pn()
 	jid.Device = d.number
-	s.log.Info("paired", "device", short(account)+":"+strconv.Itoa(int(d.number)))
+	s.log.InfoContext(ctx, "paired", "device", short(account)+":"+strconv.Itoa(int(d.number)))
 	return Paired{Account: account, JID: jid.String()}, nil
 }
 
@@ -189,8 +189,8 @@ func (s *Server) pair(ctx context.Context, c *conn, code qrCode, digits string) 
 	identity := p.keys().IdentityKey
 	p.mu.Unlock()
 	details, err := proto.Marshal(&waAdv.ADVDeviceIdentity{
-		RawID: proto.Uint32(uint32(number)), Timestamp: proto.Uint64(uint64(time.Now().Unix())), //nolint:gosec // this century's dates are positive
-		KeyIndex: proto.Uint32(uint32(number)),
+		RawID: new(uint32(number)), Timestamp: new(uint64(time.Now().Unix())), //nolint:gosec // this century's dates are positive
+		KeyIndex: new(uint32(number)),
 	})
 	if err != nil {
 		return nil, err

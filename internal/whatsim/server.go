@@ -188,15 +188,13 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// spawn runs f in a goroutine that Close waits for. After Close it does nothing and returns false.
-func (s *Server) spawn(f func()) bool {
+// spawn runs f in a goroutine that Close waits for. After Close it does nothing.
+func (s *Server) spawn(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return false
+	if !s.closed {
+		s.wg.Go(f)
 	}
-	s.wg.Go(f)
-	return true
 }
 
 // after runs f in d, unless the server is closed first.
@@ -308,15 +306,16 @@ type PhoneSettings struct {
 
 // SetPhone changes a phone, which need not have been used before. It fails with ErrBadNumber.
 func (s *Server) SetPhone(digits string, p PhoneSettings) error {
-	_, err := s.setPhone(digits, p)
+	_, err := s.setPhone(context.Background(), digits, p)
 	return err
 }
 
-func (s *Server) setPhone(digits string, change PhoneSettings) (phoneState, error) {
+// setPhone is SetPhone, and tells the new settings.
+func (s *Server) setPhone(ctx context.Context, digits string, change PhoneSettings) (phoneState, error) {
 	if err := checkDigits(digits); err != nil {
 		return phoneState{}, err
 	}
-	state, replies := s.phone(digits).set(context.Background(), change)
+	state, replies := s.phone(digits).set(ctx, change)
 	for _, r := range replies {
 		s.answer(r)
 	}

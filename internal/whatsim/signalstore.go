@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"maps"
 	"sync"
 
 	"go.mau.fi/libsignal/logger"
@@ -105,9 +106,7 @@ func (m signalSessions) PutSession(_ context.Context, address string, session []
 }
 
 func (m signalSessions) PutManySessions(_ context.Context, sessions map[string][]byte) error {
-	for a, s := range sessions {
-		m[a] = s
-	}
+	maps.Copy(m, sessions)
 	return nil
 }
 

@@ -2,7 +2,6 @@ package whatsim
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -375,7 +374,7 @@ func (s *Server) restorePhone(k keptPhone) {
 	}
 	for _, in := range k.Backlog {
 		if d := s.device(in.Account, in.Number); d != nil {
-			_ = p.receive(context.Background(), parcel{sender: d, id: in.ID, typ: in.Type, data: in.Data}) // kept, it is offline
+			p.backlog = append(p.backlog, parcel{sender: d, id: in.ID, typ: in.Type, data: in.Data})
 		}
 	}
 }

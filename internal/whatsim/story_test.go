@@ -14,8 +14,6 @@ import (
 	"wabek/internal/whatsim"
 )
 
-func ptr[T any](v T) *T { return &v }
-
 func TestStory_PairSendDeliveredRead(t *testing.T) {
 	t.Parallel()
 	s := start(t, "")
@@ -76,7 +74,7 @@ func TestStory_SimulatorForgetsItsLastSeconds(t *testing.T) {
 	c := paired(t, s, "905550000001")
 	c.mustSay(t, "905551112233", "one", "A1")
 	c.mustSay(t, "905551112234", "first", "B1")
-	send(t, s, "905551112233", "905550000001", "hello") // from now on the client's session has no prekey in it
+	send(t, s, "905551112233", "hello") // from now on the client's session has no prekey in it
 	await(t, c, func(m *events.Message) bool { return m.Message.GetConversation() == "hello" })
 	c.Disconnect()
 	require.NoError(t, s.Close())
@@ -94,7 +92,7 @@ func TestStory_SimulatorForgetsItsLastSeconds(t *testing.T) {
 	await(t, c, receipt("A2", types.ReceiptTypeDelivered))
 	c.mustSay(t, "905551112234", "second", "B2")
 	require.Equal(t, "second", arrives(t, s, "905551112234", "B2").Text)
-	send(t, s, "905551112235", "905550000001", "new keys") // the client has uploaded new ones
+	send(t, s, "905551112235", "new keys") // the client has uploaded new ones
 	await(t, c, func(m *events.Message) bool { return m.Message.GetConversation() == "new keys" })
 }
 
@@ -102,7 +100,7 @@ func TestStory_NotOnWhatsApp(t *testing.T) {
 	t.Parallel()
 	s := start(t, "")
 	c := paired(t, s, "905550000001")
-	require.NoError(t, s.SetPhone("905551112233", whatsim.PhoneSettings{Exists: ptr(false)}))
+	require.NoError(t, s.SetPhone("905551112233", whatsim.PhoneSettings{Exists: new(false)}))
 	found, err := c.IsOnWhatsApp(t.Context(), []string{"+905551112233", "+905551112244"})
 	require.NoError(t, err)
 	require.Len(t, found, 2)
@@ -134,17 +132,17 @@ func TestStory_Offline(t *testing.T) {
 	t.Parallel()
 	s := start(t, "")
 	c := paired(t, s, "905550000001")
-	require.NoError(t, s.SetPhone("905551112233", whatsim.PhoneSettings{Online: ptr(false), Read: ptr(false)}))
+	require.NoError(t, s.SetPhone("905551112233", whatsim.PhoneSettings{Online: new(false), Read: new(false)}))
 	c.mustSay(t, "905551112233", "one", "A1")
 	c.mustSay(t, "905551112233", "two", "A2")
 	require.Empty(t, s.Messages("905551112233"))
-	require.NoError(t, s.SetPhone("905551112233", whatsim.PhoneSettings{Online: ptr(true)}))
+	require.NoError(t, s.SetPhone("905551112233", whatsim.PhoneSettings{Online: new(true)}))
 	shown := s.Messages("905551112233")
 	require.Len(t, shown, 2)
 	require.Equal(t, "two", shown[1].Text)
 	await(t, c, receipt("A1", types.ReceiptTypeDelivered))
 	await(t, c, receipt("A2", types.ReceiptTypeDelivered))
-	require.NoError(t, s.SetPhone("905551112233", whatsim.PhoneSettings{Read: ptr(true)}))
+	require.NoError(t, s.SetPhone("905551112233", whatsim.PhoneSettings{Read: new(true)}))
 	c.mustSay(t, "905551112233", "three", "A3")
 	first := await[*events.Receipt](t, c)
 	require.Equal(t, "A3", first.MessageIDs[0], "nothing was read before")
@@ -154,11 +152,11 @@ func TestStory_ReceiptsWaitForTheClient(t *testing.T) {
 	t.Parallel()
 	s := start(t, "")
 	c := paired(t, s, "905550000001")
-	require.NoError(t, s.SetPhone("905551112233", whatsim.PhoneSettings{Online: ptr(false)}))
+	require.NoError(t, s.SetPhone("905551112233", whatsim.PhoneSettings{Online: new(false)}))
 	c.mustSay(t, "905551112233", "one", "A1")
 	c.Disconnect()
-	require.NoError(t, s.SetPhone("905551112233", whatsim.PhoneSettings{Online: ptr(true)}))
-	send(t, s, "905551112233", "905550000001", "STOP")
+	require.NoError(t, s.SetPhone("905551112233", whatsim.PhoneSettings{Online: new(true)}))
+	send(t, s, "905551112233", "STOP")
 	next := c.again(t)
 	await(t, next, receipt("A1", types.ReceiptTypeDelivered))
 	await(t, next, receipt("A1", types.ReceiptTypeRead))

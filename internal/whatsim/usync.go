@@ -32,7 +32,7 @@ func (s *Server) usync(n *node) node {
 func (s *Server) usyncUser(u node, want map[string]bool) (node, bool) {
 	var digits, contact string
 	jid, named := jidOf(&u, "jid")
-	valid := true
+	var valid bool
 	if named {
 		digits, valid = digitsOf(jid)
 	} else {

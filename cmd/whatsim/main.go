@@ -1,0 +1,59 @@
+// Command whatsim runs the WhatsApp simulator alone. In flow WABEK_SIM_ADDR and the flags; out flow the file of
+// -env, which tells clients where it listens. On failure it says why on standard error and exits with 1.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"wabek/internal/whatsim"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr) //nolint:forbidigo // a tool of its own, apart from the product's settings
+	stop()
+	os.Exit(code)
+}
+
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("whatsim", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	env := flags.String("env", "", "write the settings clients need to this `file` once the simulator listens")
+	dir := flags.String("dir", "", "keep the state in this `directory` (default: in memory)")
+	advertise := flags.String("advertise", "", "the `URL` under which clients reach the simulator (default: where it listens)")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return 0
+		}
+		return 2
+	}
+	addr := cmp.Or(getenv("WABEK_SIM_ADDR"), "127.0.0.1:8090")
+	s, err := whatsim.Start(whatsim.Options{Addr: addr, Dir: *dir, Logger: slog.New(slog.NewTextHandler(stderr, nil))}) //nolint:contextcheck // it lives until Close
+	if err == nil {
+		settings := fmt.Sprintf("WABEK_WHATSAPP_ENDPOINT=%s\nWABEK_WHATSAPP_ROOT_KEY=%s\nWABEK_SIM_ADDR=%s\n", cmp.Or(*advertise, s.Endpoint()), s.RootKeyHex(), s.Addr())
+		if *env != "" {
+			err = writeFile(*env, settings)
+		}
+		if err == nil {
+			_, err = io.WriteString(stdout, settings)
+		}
+		if err == nil {
+			<-ctx.Done()
+		}
+		err = errors.Join(err, s.Close())
+	}
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "whatsim:", err)
+		return 1
+	}
+	return 0
+}
