@@ -1,0 +1,266 @@
+// Package apiapp wires an API node: HTTP, the OTP rules, the records, the relay to the queue, and what comes
+// back from the senders. With no queue configured it brings one along, and a sender: a cluster of one.
+//
+// In: settings and where to print. Out: a running server with an address. On failure: New says what is wrong
+// with the settings or the data directory and leaves nothing running; later troubles show in /readyz.
+package apiapp
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"wabek/internal/api"
+	"wabek/internal/app/senderapp"
+	"wabek/internal/config"
+	"wabek/internal/keys"
+	"wabek/internal/otp"
+	"wabek/internal/queue"
+	"wabek/internal/record/bolt"
+	"wabek/internal/relay"
+	"wabek/internal/status"
+	"wabek/internal/whatsapp"
+)
+
+// Options is what an App needs.
+type Options struct {
+	Config config.API
+	Logger *slog.Logger
+	Stdout io.Writer // for what a person must see once: the first key, codes to scan
+	// Terminal says that a person reads Stdout. Without one the first key goes into a file.
+	Terminal bool
+	// APIKey is a fixed key where the settings name none. Without either, one is made at the first start.
+	APIKey string
+	// ShowQR shows a code to scan, where a session runs in this process; nil prints it to Stdout.
+	ShowQR func(whatsapp.QRCode)
+	Now    func() time.Time // nil: time.Now
+}
+
+// retention is how long a record outlives its expiry, so that its reason stays true.
+const retention = 24 * time.Hour
+
+// App is a running API node.
+type App struct {
+	o        Options
+	cleanups []cleanup // of what is open, in the order of opening
+
+	nc       *nats.Conn
+	broker   *queue.Broker
+	records  *bolt.Store
+	relay    *relay.Relay
+	presence *presence
+	sender   *senderapp.App // nil where senders run elsewhere
+	server   *api.Server
+	listener net.Listener
+}
+
+// cleanup undoes one step of New.
+type cleanup struct {
+	name string
+	do   func() error
+}
+
+// New opens everything and listens, but serves nothing yet: Run does. On an error nothing is left open.
+func New(ctx context.Context, o Options) (_ *App, err error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	a := &App{o: o}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close())
+		}
+	}()
+	if err := os.MkdirAll(o.Config.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("WABEK_DATA_DIR: %w", err)
+	}
+	secret, err := a.secret()
+	if err != nil {
+		return nil, err
+	}
+	if err := a.openBroker(); err != nil {
+		return nil, err
+	}
+	ring, err := a.openRecords(ctx, secret)
+	if err != nil {
+		return nil, err
+	}
+	seal := keys.DeriveSealKeys(secret, o.Config.SecretPrevious)
+	if err := a.openPresence(ctx); err != nil {
+		return nil, err
+	}
+	service, err := otp.NewService(a.records, ring, seal, otp.Policy{
+		Length: o.Config.OTPLength, Expiry: o.Config.OTPExpiry(), MaxAttempts: o.Config.OTPMaxAttempts,
+	}, rand.Reader, o.Now)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.openSender(seal); err != nil {
+		return nil, err
+	}
+	return a, a.openServer(ctx, service)
+}
+
+// standalone says that this node brings its own queue and sender.
+func (a *App) standalone() bool { return a.o.Config.NATSURL.IsZero() }
+
+func (a *App) secret() (keys.Secret, error) {
+	if secret := a.o.Config.Secret; !secret.IsZero() || !a.standalone() {
+		return secret, nil
+	}
+	return loadSecret(a.o.Config.DataDir)
+}
+
+func (a *App) openBroker() error {
+	nc, err := a.dial()
+	if err != nil {
+		return err
+	}
+	a.nc = nc
+	a.onClose("queue connection", func() error { nc.Close(); return nil })
+	a.broker, err = queue.New(nc, queue.Options{Replicas: 1, Logger: a.o.Logger})
+	return err
+}
+
+func (a *App) openRecords(ctx context.Context, secret keys.Secret) (*keys.Ring, error) {
+	store, err := bolt.Open(bolt.Options{
+		Path: filepath.Join(a.o.Config.DataDir, "records.db"), Now: a.o.Now, Retention: retention,
+		Committed: a.offer, Logger: a.o.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.records = store
+	a.onClose("records", store.Close)
+	stored, err := store.Keys()
+	if err != nil {
+		return nil, fmt.Errorf("read keys: %w", err)
+	}
+	ring, changed, err := keys.OpenRing(stored, secret, a.o.Config.SecretPrevious)
+	if err != nil {
+		return nil, fmt.Errorf("%w: WABEK_SECRET, or the file secret in the data directory, must be the one that this data directory was made with; "+
+			"after a change of it, set the old one as WABEK_SECRET_PREVIOUS", err)
+	}
+	if changed != nil {
+		if err := store.SaveKeys(ctx, changed); err != nil {
+			return nil, fmt.Errorf("store keys: %w", err)
+		}
+	}
+	a.relay = relay.New(relay.Config{
+		Outbox: store, Publisher: a.broker, Log: a.broker, Connected: a.connected, Now: a.o.Now, Logger: a.o.Logger,
+	})
+	return ring, nil
+}
+
+func (a *App) openServer(ctx context.Context, service *otp.Service) error {
+	digest, made, err := apiKeyDigest(a.records, cmp.Or(a.o.Config.APIKey.Reveal(), a.o.APIKey))
+	if err != nil {
+		return err
+	}
+	a.listener, err = net.Listen("tcp", a.o.Config.Addr) //nolint:noctx // at once, or not at all
+	if err != nil {
+		return fmt.Errorf("WABEK_ADDR: %w", err)
+	}
+	a.onClose("listener", func() error {
+		if err := a.listener.Close(); !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	})
+	a.server, err = api.New(api.Options{
+		OTPs: service, Admission: a.presence, Health: a, KeyDigest: digest, Pool: a.o.Config.Pool, Logger: a.o.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	if made == "" {
+		return nil
+	}
+	if err := a.showFirstKey(made); err != nil {
+		return err
+	}
+	return keepAPIKey(ctx, a.records, digest)
+}
+
+// URL is where the API can be reached from this machine.
+func (a *App) URL() string {
+	addr := a.listener.Addr().(*net.TCPAddr) //nolint:forcetypeassert,errcheck // we listen on TCP
+	host := addr.IP.String()
+	if addr.IP.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, fmt.Sprint(addr.Port))
+}
+
+// Run serves until ctx ends, then drains: new requests are refused, those under way are answered, committed jobs
+// are handed to the queue, and a sender in this process finishes what it sends. It closes the App.
+func (a *App) Run(ctx context.Context) error {
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var group sync.WaitGroup
+	group.Go(func() { a.broker.Run(background) })
+	group.Go(func() { a.relay.Run(background) })
+	group.Go(func() { a.project(background) })
+	sending := make(chan error, 1)
+	go func() { sending <- a.runSender(ctx) }()
+	serving := make(chan error, 1)
+	go func() { serving <- a.server.Serve(a.listener) }()
+
+	a.o.Logger.Info("listening", "url", a.URL(), "standalone", a.standalone())
+	var err error
+	var sent bool
+	select {
+	case <-ctx.Done():
+	case err = <-serving:
+	case err = <-sending:
+		sent = true
+		if err == nil { // senders run elsewhere, or ctx ended
+			<-ctx.Done()
+		}
+	}
+	a.o.Logger.Info("stopping")
+	a.presence.stop()
+	drain, cancel := context.WithTimeout(background, a.o.Config.DrainTimeout)
+	defer cancel()
+	err = errors.Join(err, a.server.Shutdown(drain))
+	if !sent && ctx.Err() != nil {
+		err = errors.Join(err, <-sending)
+	}
+	stop()
+	group.Wait()
+	return errors.Join(err, a.close())
+}
+
+func (a *App) onClose(name string, do func() error) {
+	a.cleanups = append(a.cleanups, cleanup{name: name, do: do})
+}
+
+// close undoes what was opened, the last first.
+func (a *App) close() error {
+	var errs []error
+	for i := len(a.cleanups) - 1; i >= 0; i-- {
+		if err := a.cleanups[i].do(); err != nil {
+			errs = append(errs, fmt.Errorf("close %s: %w", a.cleanups[i].name, err))
+		}
+	}
+	a.cleanups = nil
+	return errors.Join(errs...)
+}
+
+// project folds the statuses of the senders into the records, and tells the relay what is settled.
+func (a *App) project(ctx context.Context) {
+	sink := status.Fan(a.records, status.SinkFunc(a.noted))
+	if err := a.broker.Statuses(ctx, "records", sink.Apply); err != nil && ctx.Err() == nil {
+		a.o.Logger.Error("statuses no longer followed", "err", err)
+	}
+}
