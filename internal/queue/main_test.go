@@ -25,7 +25,12 @@ const (
 	patient = 20 * time.Second // how long a test waits for what must come
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(envServeDir); dir != "" {
+		os.Exit(serveAlone(dir, os.Getenv(envServeAddr)))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // logbook is a logger's output, kept.
 type logbook struct {
