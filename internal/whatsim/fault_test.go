@@ -13,16 +13,12 @@ import (
 	"wabek/internal/whatsim"
 )
 
-const (
-	owner  = "905550000001"
-	friend = "905551112233"
-)
+const friend = "905551112233"
 
 // faulty gives a paired client that has written to friend once, and the fault in place.
 func faulty(t *testing.T, f whatsim.Fault) (*whatsim.Server, *client) {
 	t.Helper()
-	s := start(t, "")
-	c := paired(t, s, owner)
+	s, c := ready(t)
 	c.mustSay(t, friend, "warm", "W")
 	await(t, c, receipt("W", types.ReceiptTypeDelivered))
 	await(t, c, receipt("W", types.ReceiptTypeRead))
@@ -197,8 +193,7 @@ func TestFault_StreamError(t *testing.T) {
 	})
 	t.Run("waits for the next login", func(t *testing.T) {
 		t.Parallel()
-		s := start(t, "")
-		c := paired(t, s, owner)
+		s, c := ready(t)
 		c.Disconnect()
 		require.Eventually(t, func() bool { return !s.Sessions()[0].Connected }, patience, time.Millisecond)
 		addFault(t, s, whatsim.Fault{Kind: "stream_error"})

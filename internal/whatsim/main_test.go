@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -32,15 +33,24 @@ const patience = 20 * time.Second // how long anything may take before a test fa
 
 func TestMain(m *testing.M) {
 	whatsmeow.WACertPubKey = *keys.NewKeyPairFromPrivateKey(*whatsim.SharedRoot()).Pub
+	dir, err := os.MkdirTemp("", "whatsim")
+	if err != nil {
+		panic(err)
+	}
+	template.dir = dir
 	// Two goroutines that whatsmeow leaves behind, not the server: the reader of a client that disconnects while a
 	// frame arrives, and the wait for an answer (75 s) of one that disconnects while it asks.
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("go.mau.fi/whatsmeow/socket.(*FrameSocket).frameComplete"),
-		goleak.IgnoreAnyFunction("go.mau.fi/whatsmeow.(*Client).issuePrivacyToken"))
+		goleak.IgnoreAnyFunction("go.mau.fi/whatsmeow.(*Client).issuePrivacyToken"),
+		goleak.Cleanup(func(code int) {
+			_ = os.RemoveAll(dir)
+			os.Exit(code)
+		}))
 }
 
 // start starts a simulator that ends with the test.
-func start(t *testing.T, dir string) *whatsim.Server {
+func start(t testing.TB, dir string) *whatsim.Server {
 	t.Helper()
 	s, err := whatsim.Start(whatsim.Options{Dir: dir, RootKey: whatsim.SharedRoot()})
 	require.NoError(t, err)
@@ -82,10 +92,50 @@ func (l *line) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	return conn, err
 }
 
-// database is a client's device database.
-func database(t *testing.T) *sqlstore.Container {
+// template is the state of a simulator and the database of a client that is paired with it, made once: pairing
+// costs 812 key pairs.
+var template struct {
+	once sync.Once
+	dir  string
+}
+
+const owner = "905550000001" // the account most tests send from
+
+// ready gives a simulator and a connected client of owner, as they are after a restart of both.
+func ready(t testing.TB) (*whatsim.Server, *client) {
 	t.Helper()
-	dsn := "file:" + filepath.Join(t.TempDir(), "wa.db") +
+	state, db := filepath.Join(template.dir, "sim"), filepath.Join(template.dir, "wa.db")
+	template.once.Do(func() {
+		s := start(t, state)
+		l := &line{}
+		l.use(s)
+		devices := openDatabase(t, db)
+		c := newClient(t, l, devices, devices.NewDevice())
+		c.pair(t, s, owner)
+		c.Disconnect()
+		require.NoError(t, devices.Close())
+		require.NoError(t, s.Close())
+	})
+	dir := t.TempDir()
+	require.NoError(t, os.CopyFS(filepath.Join(dir, "sim"), os.DirFS(state)))
+	raw, err := os.ReadFile(db)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "wa.db"), raw, 0o600))
+	s := start(t, filepath.Join(dir, "sim"))
+	first := &client{line: &line{}, db: openDatabase(t, filepath.Join(dir, "wa.db")), number: owner}
+	first.line.use(s)
+	return s, first.again(t)
+}
+
+// database is an empty device database of a client.
+func database(t testing.TB) *sqlstore.Container {
+	t.Helper()
+	return openDatabase(t, filepath.Join(t.TempDir(), "wa.db"))
+}
+
+func openDatabase(t testing.TB, path string) *sqlstore.Container {
+	t.Helper()
+	dsn := "file:" + path +
 		"?_pragma=foreign_keys(1)&_pragma=journal_mode(WAL)&_pragma=busy_timeout(10000)&_pragma=synchronous(OFF)&_txlock=immediate"
 	db, err := sql.Open("sqlite", dsn)
 	require.NoError(t, err)
@@ -107,7 +157,7 @@ type client struct {
 	skipped []any // events that nobody has waited for yet
 }
 
-func newClient(t *testing.T, l *line, db *sqlstore.Container, dev *store.Device) *client {
+func newClient(t testing.TB, l *line, db *sqlstore.Container, dev *store.Device) *client {
 	t.Helper()
 	transport := &http.Transport{
 		DialTLSContext: l.dial,
@@ -133,23 +183,28 @@ func newClient(t *testing.T, l *line, db *sqlstore.Container, dev *store.Device)
 }
 
 // paired pairs a new client and waits until it is connected.
-func paired(t *testing.T, s *whatsim.Server, number string) *client {
+func paired(t testing.TB, s *whatsim.Server, number string) *client {
 	t.Helper()
 	l := &line{}
 	l.use(s)
 	db := database(t)
 	c := newClient(t, l, db, db.NewDevice())
+	c.pair(t, s, number)
+	return c
+}
+
+func (c *client) pair(t testing.TB, s *whatsim.Server, number string) {
+	t.Helper()
 	c.number = number
 	got, err := s.Pair(t.Context(), c.showQR(t), number)
 	require.NoError(t, err)
 	require.Equal(t, number, got.Account)
 	await[*events.Connected](t, c)
 	require.Equal(t, got.JID, c.Store.ID.String())
-	return c
 }
 
 // showQR connects an unpaired client and returns its first code.
-func (c *client) showQR(t *testing.T) string {
+func (c *client) showQR(t testing.TB) string {
 	t.Helper()
 	codes, err := c.GetQRChannel(t.Context())
 	require.NoError(t, err)
@@ -170,7 +225,7 @@ func (c *client) showQR(t *testing.T) string {
 }
 
 // again makes a second client of the same device, as a restarted program does.
-func (c *client) again(t *testing.T) *client {
+func (c *client) again(t testing.TB) *client {
 	t.Helper()
 	devices, err := c.db.GetAllDevices(t.Context())
 	require.NoError(t, err)
@@ -183,7 +238,7 @@ func (c *client) again(t *testing.T) *client {
 }
 
 // await waits for an event that is a T and for which all of ok are true. Others are kept for later calls.
-func await[T any](t *testing.T, c *client, ok ...func(T) bool) T {
+func await[T any](t testing.TB, c *client, ok ...func(T) bool) T {
 	t.Helper()
 	fits := func(e any) (T, bool) {
 		v, is := e.(T)
@@ -217,27 +272,27 @@ func receipt(id string, typ types.ReceiptType) func(*events.Receipt) bool {
 	return func(r *events.Receipt) bool { return r.MessageIDs[0] == id && r.Type == typ }
 }
 
-func patient(t *testing.T) context.Context {
+func patient(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-func (c *client) say(t *testing.T, to, text, id string) (whatsmeow.SendResponse, error) {
+func (c *client) say(t testing.TB, to, text, id string) (whatsmeow.SendResponse, error) {
 	t.Helper()
 	return c.SendMessage(patient(t), types.NewJID(to, types.DefaultUserServer),
 		&waE2E.Message{Conversation: &text}, whatsmeow.SendRequestExtra{ID: id})
 }
 
-func (c *client) mustSay(t *testing.T, to, text, id string) {
+func (c *client) mustSay(t testing.TB, to, text, id string) {
 	t.Helper()
 	_, err := c.say(t, to, text, id)
 	require.NoError(t, err)
 }
 
 // arrives waits for a message with that id.
-func arrives(t *testing.T, s *whatsim.Server, number, id string) whatsim.Message {
+func arrives(t testing.TB, s *whatsim.Server, number, id string) whatsim.Message {
 	t.Helper()
 	m, err := s.WaitMessage(patient(t), number, func(m whatsim.Message) bool { return m.ID == id })
 	require.NoError(t, err)

@@ -28,8 +28,7 @@ func TestStory_PairSendDeliveredRead(t *testing.T) {
 
 func TestStory_ClientRestarts(t *testing.T) {
 	t.Parallel()
-	s := start(t, "")
-	c := paired(t, s, "905550000001")
+	s, c := ready(t)
 	c.mustSay(t, "905551112233", "one", "A1")
 	c.Disconnect()
 	next := c.again(t)
@@ -98,8 +97,7 @@ func TestStory_SimulatorForgetsItsLastSeconds(t *testing.T) {
 
 func TestStory_NotOnWhatsApp(t *testing.T) {
 	t.Parallel()
-	s := start(t, "")
-	c := paired(t, s, "905550000001")
+	s, c := ready(t)
 	require.NoError(t, s.SetPhone("905551112233", whatsim.PhoneSettings{Exists: new(false)}))
 	found, err := c.IsOnWhatsApp(t.Context(), []string{"+905551112233", "+905551112244"})
 	require.NoError(t, err)
@@ -114,8 +112,7 @@ func TestStory_NotOnWhatsApp(t *testing.T) {
 
 func TestStory_Reinstalled(t *testing.T) {
 	t.Parallel()
-	s := start(t, "")
-	c := paired(t, s, "905550000001")
+	s, c := ready(t)
 	c.mustSay(t, "905551112233", "one", "A1")
 	require.NoError(t, s.SetPhone("905551112233", whatsim.PhoneSettings{Reinstall: true}))
 	c.mustSay(t, "905551112233", "two", "A2")
@@ -130,8 +127,7 @@ func TestStory_Reinstalled(t *testing.T) {
 
 func TestStory_Offline(t *testing.T) {
 	t.Parallel()
-	s := start(t, "")
-	c := paired(t, s, "905550000001")
+	s, c := ready(t)
 	require.NoError(t, s.SetPhone("905551112233", whatsim.PhoneSettings{Online: new(false), Read: new(false)}))
 	c.mustSay(t, "905551112233", "one", "A1")
 	c.mustSay(t, "905551112233", "two", "A2")
@@ -150,8 +146,7 @@ func TestStory_Offline(t *testing.T) {
 
 func TestStory_ReceiptsWaitForTheClient(t *testing.T) {
 	t.Parallel()
-	s := start(t, "")
-	c := paired(t, s, "905550000001")
+	s, c := ready(t)
 	require.NoError(t, s.SetPhone("905551112233", whatsim.PhoneSettings{Online: new(false)}))
 	c.mustSay(t, "905551112233", "one", "A1")
 	c.Disconnect()
@@ -165,8 +160,7 @@ func TestStory_ReceiptsWaitForTheClient(t *testing.T) {
 
 func TestStory_SecondConnectionReplacesTheFirst(t *testing.T) {
 	t.Parallel()
-	s := start(t, "")
-	c := paired(t, s, "905550000001")
+	s, c := ready(t)
 	next := c.again(t)
 	await[*events.StreamReplaced](t, c)
 	next.mustSay(t, "905551112233", "from the second", "A1")
@@ -176,8 +170,8 @@ func TestStory_SecondConnectionReplacesTheFirst(t *testing.T) {
 
 func TestStory_SameIDFromTwoAccounts(t *testing.T) {
 	t.Parallel()
-	s := start(t, "")
-	a, b := paired(t, s, "905550000001"), paired(t, s, "905550000002")
+	s, a := ready(t)
+	b := paired(t, s, "905550000002")
 	a.mustSay(t, "905551112233", "from a", "A1")
 	a.mustSay(t, "905551112233", "from a", "A1")
 	b.mustSay(t, "905551112233", "from b", "A1")
@@ -191,8 +185,8 @@ func TestStory_SameIDFromTwoAccounts(t *testing.T) {
 
 func TestStory_AccountsWriteToEachOther(t *testing.T) {
 	t.Parallel()
-	s := start(t, "")
-	a, b := paired(t, s, "905550000001"), paired(t, s, "905550000002")
+	s, a := ready(t)
+	b := paired(t, s, "905550000002")
 	a.mustSay(t, b.number, "to a companion", "A1")
 	m := await[*events.Message](t, b)
 	require.Equal(t, "to a companion", m.Message.GetConversation())
@@ -203,8 +197,7 @@ func TestStory_AccountsWriteToEachOther(t *testing.T) {
 func TestConcurrency_EightSendersOneSession(t *testing.T) {
 	t.Parallel()
 	const workers, each = 8, 50
-	s := start(t, "")
-	c := paired(t, s, "905550000001")
+	s, c := ready(t)
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {

@@ -111,8 +111,7 @@ func (c *client) sendRaw(ctx context.Context, n waBinary.Node) error {
 // TestGarbage sends malformed nodes over a proper connection: the server drops at most that connection.
 func TestGarbage(t *testing.T) {
 	t.Parallel()
-	s := start(t, "")
-	c := paired(t, s, owner)
+	s, c := ready(t)
 	c.mustSay(t, friend, "warm", "W")
 	type (
 		node  = waBinary.Node
@@ -167,8 +166,7 @@ func (f frozenConn) Read(b []byte) (int, error) {
 // of it is delivered, and it is counted.
 func TestStory_FrozenClientIsReplaced(t *testing.T) {
 	t.Parallel()
-	s := start(t, "")
-	c := paired(t, s, owner)
+	s, c := ready(t)
 	c.mustSay(t, friend, "warm", "W")
 	gate := new(sync.RWMutex)
 	c.line.wrap(func(conn net.Conn) net.Conn { return frozenConn{conn, gate} })
