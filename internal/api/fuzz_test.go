@@ -1,0 +1,123 @@
+package api_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/labstack/echo/v4"
+	"github.com/stretchr/testify/require"
+
+	"wabek/internal/api"
+	"wabek/internal/otp"
+)
+
+// null is a domain that agrees with everything at once.
+func null() otps {
+	return otps{
+		issue:  func(context.Context, otp.Request) (otp.Issued, error) { return otp.Issued{ID: otp.ID{6: 0x70}}, nil },
+		verify: func(context.Context, string, otp.ID, string) (otp.Verdict, error) { return otp.Valid, nil },
+	}
+}
+
+type healthy struct{}
+
+func (healthy) Health() api.Report { return api.Report{Ready: true} }
+
+func nullServer(tb testing.TB) http.Handler {
+	tb.Helper()
+	s, err := api.New(api.Options{
+		OTPs: null(), Admission: &admission{}, Health: healthy{}, KeyDigest: sha256.Sum256([]byte(apiKey)), Pool: "default",
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(tb, err)
+	return s.Handler()
+}
+
+// FuzzBody sends any body to both routes: never a panic, never a 500, and never what was sent in an error.
+func FuzzBody(f *testing.F) {
+	for _, s := range []string{
+		goodIssue, unknownOTP, "", "{", "null", `{"phone":5}`, `{"phone":{"a":[]},"otp":[[]]}`, "\xff", `{"PHONE":"+905551234567"}`,
+		`{"otp_id":"{01999999-9999-7999-8999-999999999999}","otp":""}`, strings.Repeat("[", 2000), strings.Repeat(" ", 16<<10),
+	} {
+		f.Add(s)
+	}
+	h := nullServer(f)
+	f.Fuzz(func(t *testing.T, body string) {
+		for _, path := range []string{"/api/v1/otp", "/api/v1/otp-verify"} {
+			req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, strings.NewReader(body))
+			req.Header.Set("X-API-Key", apiKey)
+			rec := httptest.NewRecorder()
+			h.ServeHTTP(rec, req)
+			var doc struct {
+				Code, Field string
+				Success     *bool
+			}
+			require.NoError(t, json.Unmarshal(rec.Body.Bytes(), &doc))
+			if rec.Code == http.StatusOK {
+				continue
+			}
+			require.Contains(t, []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge}, rec.Code, rec.Body)
+			require.NotNil(t, doc.Success)
+			require.Contains(t, []string{"invalid_json", "invalid_field", "body_too_large"}, doc.Code)
+			require.Contains(t, []string{"", "phone", "purpose", "otp_id", "otp"}, doc.Field)
+			require.Equal(t, doc.Code == "invalid_field", doc.Field != "")
+		}
+	})
+}
+
+// noop is the ceiling: an echo handler that only parses and answers.
+func noop() http.Handler {
+	e := echo.New()
+	e.POST("/api/v1/otp", func(c echo.Context) error {
+		var q struct {
+			Phone   string `json:"phone"`
+			Purpose string `json:"purpose"`
+		}
+		if err := c.Bind(&q); err != nil {
+			return err
+		}
+		return c.JSON(http.StatusOK, struct {
+			Success bool   `json:"success"`
+			ID      string `json:"otpId"`
+		}{true, "00000000-0000-7000-0000-000000000000"})
+	})
+	return e
+}
+
+func BenchmarkIssue(b *testing.B) {
+	for name, h := range map[string]http.Handler{"wabek": nullServer(b), "noop_echo": noop()} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			body := strings.NewReader(goodIssue)
+			req := httptest.NewRequestWithContext(b.Context(), http.MethodPost, "/api/v1/otp", body)
+			req.Header.Set("X-API-Key", apiKey)
+			req.Header.Set("Content-Type", "application/json")
+			w := &discard{header: http.Header{}}
+			for b.Loop() {
+				body.Reset(goodIssue)
+				clear(w.header)
+				w.status = 0
+				h.ServeHTTP(w, req)
+				if w.status != http.StatusOK {
+					b.Fatal(w.status)
+				}
+			}
+		})
+	}
+}
+
+// discard is a response nobody reads, without a recorder's cost.
+type discard struct {
+	header http.Header
+	status int
+}
+
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
+func (d *discard) WriteHeader(status int)      { d.status = status }

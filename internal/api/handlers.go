@@ -1,0 +1,102 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"wabek/internal/otp"
+)
+
+// issue is POST /api/v1/otp.
+func (s *Server) issue(c echo.Context) error {
+	x := s.scratch.Get().(*scratch) //nolint:forcetypeassert // its New makes nothing else
+	defer s.scratch.Put(x)
+	var q issueRequest
+	if err := x.bind(c.Request(), &q); err != nil {
+		return err
+	}
+	number, err := q.parse()
+	if err != nil {
+		return err
+	}
+	if err := s.o.Admission.Admit(s.o.Pool); err != nil {
+		return err //nolint:wrapcheck // a *Refusal
+	}
+	issued, err := s.o.OTPs.Issue(c.Request().Context(), otp.Request{
+		App: otp.DefaultApp, Pool: s.o.Pool, Phone: number, Purpose: q.Purpose,
+	})
+	if err != nil {
+		return err //nolint:wrapcheck // problemOf knows it
+	}
+	x.answer = append(x.answer[:0], `{"success":true,"otpId":"`...)
+	x.answer = append(x.answer, issued.ID.String()...)
+	x.answer = append(x.answer, "\"}\n"...)
+	return s.ok(c, x.answer)
+}
+
+// verify is POST /api/v1/otp-verify.
+func (s *Server) verify(c echo.Context) error {
+	x := s.scratch.Get().(*scratch) //nolint:forcetypeassert // its New makes nothing else
+	defer s.scratch.Put(x)
+	var q verifyRequest
+	if err := x.bind(c.Request(), &q); err != nil {
+		return err
+	}
+	id, err := q.parse()
+	if err != nil {
+		return err
+	}
+	verdict, err := s.o.OTPs.Verify(c.Request().Context(), otp.DefaultApp, id, q.Code)
+	if err != nil {
+		return err //nolint:wrapcheck // problemOf knows it
+	}
+	if verdict == otp.Valid {
+		x.answer = append(x.answer[:0], "{\"valid\":true}\n"...)
+		return s.ok(c, x.answer)
+	}
+	x.answer = append(x.answer[:0], `{"valid":false,"reason":"`...)
+	x.answer = append(x.answer, verdict.Reason()...) // fixed sentences, with nothing to escape in them
+	x.answer = append(x.answer, "\"}\n"...)
+	return s.ok(c, x.answer)
+}
+
+// healthz is GET /healthz: the process is alive.
+func (s *Server) healthz(c echo.Context) error { return s.ok(c, []byte("{\"status\":\"ok\"}\n")) }
+
+// readyz is GET /readyz: 200 while requests can be accepted; with ?strict only while nothing is degraded.
+func (s *Server) readyz(c echo.Context) error {
+	report := s.o.Health.Health()
+	if s.draining.Load() {
+		report.Ready = false
+		report.Degraded = append(report.Degraded, string(CodeShuttingDown))
+	}
+	if report.Degraded == nil {
+		report.Degraded = []string{}
+	}
+	status := http.StatusOK
+	if !report.Ready || c.Request().URL.Query().Has("strict") && len(report.Degraded) > 0 {
+		status = http.StatusServiceUnavailable
+	}
+	body, err := json.Marshal(report)
+	if err != nil {
+		return err //nolint:wrapcheck // can't be: strings and numbers
+	}
+	return s.write(c, status, append(body, '\n'))
+}
+
+// docs is GET /docs/errors, where the type of every problem leads.
+func (s *Server) docs(c echo.Context) error {
+	return c.Blob(http.StatusOK, "text/markdown; charset=utf-8", []byte(Markdown())) //nolint:wrapcheck // to the log, if at all
+}
+
+func (s *Server) ok(c echo.Context, body []byte) error { return s.write(c, http.StatusOK, body) }
+
+// write answers with JSON. A failed write means that the client left, which is no error of ours.
+func (s *Server) write(c echo.Context, status int, body []byte) error {
+	c.Response().Header()[echo.HeaderContentType] = s.jsonType
+	c.Response().WriteHeader(status)
+	_, _ = c.Response().Write(body)
+	return nil
+}

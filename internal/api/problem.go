@@ -1,0 +1,246 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"wabek/internal/otp"
+)
+
+// Code names a kind of error. The strings are part of the public contract.
+type Code string
+
+// The codes.
+const (
+	CodeInvalidJSON      Code = "invalid_json"
+	CodeInvalidField     Code = "invalid_field"
+	CodeUnauthorized     Code = "unauthorized"
+	CodeNotFound         Code = "not_found"
+	CodeMethodNotAllowed Code = "method_not_allowed"
+	CodeBodyTooLarge     Code = "body_too_large"
+	CodeInternal         Code = "internal"
+	CodeNoSession        Code = "no_session"
+	CodeQueueUnavailable Code = "queue_unavailable"
+	CodeBusy             Code = "busy"
+	CodeShuttingDown     Code = "shutting_down"
+)
+
+// kind is what the catalogue says of a code.
+type kind struct {
+	code   Code
+	status int
+	title  string
+	detail string // where the place of the error has nothing better to say
+	mend   string // for docs/errors.md
+}
+
+// catalogue holds every error that the API answers with.
+//
+//nolint:gochecknoglobals // a table that nothing changes
+var catalogue = []kind{
+	{
+		CodeInvalidJSON, http.StatusBadRequest, "The body is not a JSON object",
+		"Send one JSON object in the body.",
+		"The body must be one JSON object and nothing behind it, in UTF-8. `Content-Type` isn't looked at: whatever it says, the body is read as JSON.",
+	},
+	{
+		CodeInvalidField, http.StatusBadRequest, "A field is missing or malformed",
+		"Look at the field that is named.",
+		"`field` names the field and `detail` says what it must look like. `phone`: international form, a plus, the country code and the number, like `+905551234567`; " +
+			"spaces, dots, dashes and brackets may part the digits. `purpose`: 1 to 64 of the letters a–z and A–Z, digits, space, `_`, `-`, `.` and `:`. " +
+			"`otp_id`: the `otpId` that `POST /api/v1/otp` answered. `otp`: the code, a string of 1 to 32 characters, not a number, since it may begin with a zero. " +
+			"Fields that aren't known are ignored.",
+	},
+	{
+		CodeUnauthorized, http.StatusUnauthorized, "The API key is missing or wrong",
+		"Send your API key in the header X-API-Key.",
+		"Send the key in the header `X-API-Key`. It is the value of `WABEK_API_KEY`, or else the key that the API showed once on its first start.",
+	},
+	{
+		CodeNotFound, http.StatusNotFound, "No such address",
+		"There is nothing at this address; the API is at /api/v1/otp and /api/v1/otp-verify.",
+		"Check the path, and that it has no slash at its end: `/api/v1/otp`, `/api/v1/otp-verify`, `/healthz`, `/readyz`.",
+	},
+	{
+		CodeMethodNotAllowed, http.StatusMethodNotAllowed, "This address doesn't take this method",
+		"Use a method that the header Allow names.",
+		"The header `Allow` names the methods that the address takes: `POST` for OTPs, `GET` for health.",
+	},
+	{
+		CodeBodyTooLarge, http.StatusRequestEntityTooLarge, "The body is too large",
+		"Send a body of at most 16 KiB.",
+		"A body may have 16 KiB. No request needs more than a few hundred bytes.",
+	},
+	{
+		CodeInternal, http.StatusInternalServerError, "Internal error",
+		"Something went wrong here. The log has the cause under the id in the header X-Request-Id.",
+		"The cause is in the API's log, in the line with the `request_id` that the answer carried as `X-Request-Id`. " +
+			"An OTP that was asked for may or may not have been issued; asking again is safe: the newer one takes its place.",
+	},
+	{
+		CodeNoSession, http.StatusServiceUnavailable, "No WhatsApp session can deliver",
+		"No WhatsApp session is connected that could deliver the OTP; try again soon.",
+		"No OTP was issued. Every session of the pool is logged out, or has been away for longer than `WABEK_QUEUE_GRACE`. `/readyz` counts the sessions; pair one, or look at the sender's log.",
+	},
+	{
+		CodeQueueUnavailable, http.StatusServiceUnavailable, "The queue is away",
+		"The queue has been away for too long to promise delivery; try again soon.",
+		"No OTP was issued. The API has had no connection to NATS for longer than `WABEK_QUEUE_GRACE`. Check the server that `WABEK_NATS_URL` names; the API connects again by itself.",
+	},
+	{
+		CodeBusy, http.StatusServiceUnavailable, "Too many requests wait",
+		"The server has more to write than it can; try again in a moment.",
+		"More requests wait for the disk than are allowed to, or this one waited for too long; then it may or may not have taken effect. " +
+			"Asking for an OTP again is safe. Where this lasts, the disk under `WABEK_DATA_DIR` is too slow for the load.",
+	},
+	{
+		CodeShuttingDown, http.StatusServiceUnavailable, "The server is shutting down",
+		"This server is shutting down; send the request again.",
+		"Send the request again: another API, or this one after its restart, will take it. Where it lasts without a restart, the record store has stopped because it couldn't write, and the log says why; what was under way then may or may not have taken effect.",
+	},
+}
+
+// docsPath serves docs/errors.md, so that the type of a problem leads somewhere on every installation.
+const docsPath = "/docs/errors"
+
+// Refusal is what Admission answers where no OTP can be taken.
+type Refusal struct { //nolint:errname // reads better where it is made, and is one half of an answer more than an error
+	Code       Code          // CodeNoSession, CodeQueueUnavailable, CodeBusy or CodeShuttingDown
+	RetryAfter time.Duration // rounded up to whole seconds, at least one
+	Detail     string        // a sentence for the caller; empty for the catalogue's
+}
+
+// Error says the code and the detail.
+func (r *Refusal) Error() string { return string(r.Code) + ": " + r.Detail }
+
+// problem is an error on its way to the client.
+type problem struct {
+	code   Code
+	field  string
+	detail string        // empty for the catalogue's
+	retry  time.Duration // for 503; 0 for retryDefault
+	close  bool          // the connection is of no further use
+	cause  error         // for the log alone
+}
+
+// retryDefault is the Retry-After of a 503 that doesn't know better.
+const retryDefault = time.Second
+
+func (p *problem) Error() string { return string(p.code) + ": " + p.detail }
+
+func (p *problem) Unwrap() error { return p.cause }
+
+func (p *problem) kind() kind {
+	for _, k := range catalogue {
+		if k.code == p.code {
+			return k
+		}
+	}
+	return (&problem{code: CodeInternal}).kind()
+}
+
+func invalid(field, detail string) *problem {
+	return &problem{code: CodeInvalidField, field: field, detail: detail}
+}
+
+// problemOf finds the problem behind an error of a handler, the router or package otp.
+func problemOf(err error) *problem {
+	var (
+		p       *problem
+		refusal *Refusal
+		router  *echo.HTTPError
+	)
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.As(err, &refusal):
+		return &problem{code: refusal.Code, detail: refusal.Detail, retry: refusal.RetryAfter}
+	case errors.As(err, &router) && router.Code == http.StatusNotFound:
+		return &problem{code: CodeNotFound}
+	case errors.As(err, &router) && router.Code == http.StatusMethodNotAllowed:
+		return &problem{code: CodeMethodNotAllowed}
+	case errors.Is(err, otp.ErrBusy), errors.Is(err, context.DeadlineExceeded):
+		return &problem{code: CodeBusy, cause: err}
+	case errors.Is(err, otp.ErrClosed):
+		return &problem{code: CodeShuttingDown, cause: err, close: true}
+	default:
+		return &problem{code: CodeInternal, cause: err}
+	}
+}
+
+// document is a problem as RFC 9457 has it, with success, code and field of our own.
+type document struct {
+	Type    string `json:"type"`
+	Title   string `json:"title"`
+	Status  int    `json:"status"`
+	Success bool   `json:"success"`
+	Code    Code   `json:"code"`
+	Field   string `json:"field,omitempty"`
+	Detail  string `json:"detail"`
+}
+
+// write answers with the problem.
+func (p *problem) write(c echo.Context) error {
+	k := p.kind()
+	doc := document{Type: docsPath + "#" + string(k.code), Title: k.title, Status: k.status, Code: k.code, Field: p.field, Detail: p.detail}
+	if doc.Detail == "" {
+		doc.Detail = k.detail
+	}
+	var body bytes.Buffer
+	enc := json.NewEncoder(&body)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(doc); err != nil {
+		return err //nolint:wrapcheck // can't be: strings and a number
+	}
+	h := c.Response().Header()
+	h.Set(echo.HeaderContentType, "application/problem+json")
+	switch k.status {
+	case http.StatusServiceUnavailable:
+		retry := p.retry
+		if retry == 0 {
+			retry = retryDefault
+		}
+		h.Set(echo.HeaderRetryAfter, retrySeconds(retry))
+	case http.StatusUnauthorized: // RFC 9110 section 11.6.1 wants a challenge with every 401
+		h.Set(echo.HeaderWWWAuthenticate, `ApiKey realm="wabek"`)
+	}
+	if p.close {
+		h.Set(echo.HeaderConnection, "close")
+	}
+	c.Response().WriteHeader(k.status)
+	_, err := c.Response().Write(body.Bytes())
+	return err //nolint:wrapcheck // to the log, if at all
+}
+
+// Markdown is docs/errors.md.
+func Markdown() string {
+	var b strings.Builder
+	b.WriteString(`# Errors
+
+<!-- Generated from internal/api/problem.go; do not edit. To renew: go test ./internal/api -update -->
+
+Every error of the API is a problem document (RFC 9457, ` + "`application/problem+json`" + `):
+
+` + "```json" + `
+{"type":"/docs/errors#invalid_field","title":"A field is missing or malformed","status":400,"success":false,"code":"invalid_field","field":"phone","detail":"…"}
+` + "```" + `
+
+Decide by ` + "`code`" + `, which never changes its meaning; ` + "`detail`" + ` is for people. Every 503 has ` + "`Retry-After`" + ` in seconds.
+The header ` + "`X-Request-Id`" + ` of each answer leads to its line in the log; a request may bring its own, 1 to 64 of letters,
+digits, dot, dash and underscore. A wrong or used code is no error: ` + "`/api/v1/otp-verify`" + ` answers 200 with
+` + "`valid`" + ` and ` + "`reason`" + `. What isn't HTTP at all, or has headers above 16 KiB, is refused in plain text before it gets here.
+
+`)
+	for _, k := range catalogue {
+		b.WriteString("## " + string(k.code) + "\n\n" + strconv.Itoa(k.status) + " · " + k.title + ".\n\n" + k.mend + "\n\n")
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}

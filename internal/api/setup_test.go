@@ -1,0 +1,185 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"io"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"wabek/internal/api"
+	"wabek/internal/job"
+	"wabek/internal/keys"
+	"wabek/internal/otp"
+	"wabek/internal/record/bolt"
+)
+
+const (
+	apiKey = "key-for-the-tests-0001"
+	number = "+905551234567"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// bundle is an API over a real domain and a real record store, with a clock and a phone in the test's hand.
+type bundle struct {
+	t        *testing.T
+	server   *api.Server
+	url      string
+	client   *http.Client
+	store    *bolt.Store
+	log      *syncBuffer
+	policy   *admission
+	report   *api.Report
+	clock    time.Time
+	mu       sync.Mutex
+	messages []string // what the phone would show
+}
+
+type option func(*api.Options)
+
+func with(o api.OTPs) option { return func(a *api.Options) { a.OTPs = o } }
+
+func setup(t *testing.T, options ...option) *bundle {
+	t.Helper()
+	b := &bundle{
+		t: t, log: &syncBuffer{}, policy: &admission{}, clock: time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC),
+		report: &api.Report{Ready: true},
+	}
+	secret, err := keys.NewSecret("a-secret-of-some-thirty-six-characters")
+	require.NoError(t, err)
+	ring, _, err := keys.OpenRing(nil, secret, keys.Secret{})
+	require.NoError(t, err)
+	seal := keys.DeriveSealKeys(secret, keys.Secret{})
+	logger := slog.New(slog.NewJSONHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	now := func() time.Time { b.mu.Lock(); defer b.mu.Unlock(); return b.clock }
+	b.store, err = bolt.Open(bolt.Options{
+		Path: filepath.Join(t.TempDir(), "records.db"), Now: now, Logger: logger,
+		Committed: func(e job.Envelope) {
+			body, err := job.Open(seal, e)
+			if err != nil {
+				t.Errorf("open job: %v", err)
+			}
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.messages = append(b.messages, body.Text)
+		},
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = b.store.Close() })
+	service, err := otp.NewService(b.store, ring, seal, otp.Policy{Length: 6, Expiry: 10 * time.Minute, MaxAttempts: 2},
+		mathrand.NewChaCha8([32]byte{}), now)
+	require.NoError(t, err)
+	o := api.Options{
+		OTPs: service, Admission: b.policy, Health: b, KeyDigest: sha256.Sum256([]byte(apiKey)), Pool: job.DefaultPool, Logger: logger,
+	}
+	for _, change := range options {
+		change(&o)
+	}
+	b.server, err = api.New(o)
+	require.NoError(t, err)
+	srv := httptest.NewServer(b.server.Handler())
+	t.Cleanup(srv.Close)
+	b.url, b.client = srv.URL, srv.Client()
+	return b
+}
+
+func (b *bundle) Health() api.Report { return *b.report }
+
+func (b *bundle) after(d time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.clock = b.clock.Add(d)
+}
+
+// code is the one in the latest message.
+func (b *bundle) code() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return regexp.MustCompile(`(?m)^\d{6}$`).FindString(b.messages[len(b.messages)-1])
+}
+
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// do sends a request with the key, unless headers, given as name and value, say otherwise.
+func (b *bundle) do(method, path, body string, headers ...string) answer {
+	b.t.Helper()
+	req, err := http.NewRequestWithContext(b.t.Context(), method, b.url+path, strings.NewReader(body))
+	require.NoError(b.t, err)
+	req.Header.Set("X-API-Key", apiKey)
+	for i := 0; i+1 < len(headers); i += 2 {
+		if headers[i+1] == "" {
+			req.Header.Del(headers[i])
+			continue
+		}
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	return b.send(req)
+}
+
+func (b *bundle) send(req *http.Request) answer {
+	b.t.Helper()
+	resp, err := b.client.Do(req)
+	require.NoError(b.t, err)
+	defer func() { _ = resp.Body.Close() }()
+	data, err := io.ReadAll(resp.Body)
+	require.NoError(b.t, err)
+	return answer{status: resp.StatusCode, header: resp.Header, body: string(data)}
+}
+
+// admission refuses with what it holds.
+type admission struct{ refusal error }
+
+func (a *admission) Admit(string) error { return a.refusal }
+
+// otps is a domain in a state that a real one can't be brought into at will.
+type otps struct {
+	issue  func(context.Context, otp.Request) (otp.Issued, error)
+	verify func(context.Context, string, otp.ID, string) (otp.Verdict, error)
+}
+
+func (o otps) Issue(ctx context.Context, r otp.Request) (otp.Issued, error) { return o.issue(ctx, r) }
+
+func (o otps) Verify(ctx context.Context, app string, id otp.ID, code string) (otp.Verdict, error) {
+	return o.verify(ctx, app, id, code)
+}
+
+func failing(err error) otps {
+	return otps{
+		issue:  func(context.Context, otp.Request) (otp.Issued, error) { return otp.Issued{}, err },
+		verify: func(context.Context, string, otp.ID, string) (otp.Verdict, error) { return otp.NotFound, err },
+	}
+}
+
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.String()
+}
