@@ -14,7 +14,10 @@ import (
 	"wabek/internal/job"
 )
 
-const requestTimeout = 5 * time.Second // where the caller's context has no deadline
+const (
+	requestTimeout = 5 * time.Second // where the caller's context has no deadline
+	maxTrip        = time.Second     // of a question for the server's time, that its answer counts
+)
 
 // Heartbeat is how a session is, as its sender tells everybody who listens now; nobody keeps it.
 type Heartbeat struct {
@@ -114,8 +117,12 @@ func (b *Broker) ClockOffset(ctx context.Context) (time.Duration, error) {
 	if resp.TimeStamp.IsZero() {
 		return 0, unavailable("compare clocks", errors.New("the server tells no time"))
 	}
-	offset := resp.TimeStamp.Sub(before.Add(time.Since(start) / 2))
-	b.offset.Store(int64(offset))
+	trip := time.Since(start)
+	offset := resp.TimeStamp.Sub(before.Add(trip / 2))
+	// A slow answer says little; the first one is better than nothing.
+	if trip < maxTrip || b.offset.Load() == 0 {
+		b.offset.Store(int64(offset))
+	}
 	return offset, nil
 }
 

@@ -35,7 +35,7 @@ type Delivery struct {
 // newDelivery reads a message. Errors wrap job.ErrMalformed or job.ErrNewerFormat; the envelope is then as good
 // as its subject is.
 func (b *Broker) newDelivery(m *nats.Msg, meta *nats.MsgMetadata) (*Delivery, error) {
-	d := &Delivery{b: b, reply: m.Reply, stored: meta.Timestamp, times: int(min(meta.NumDelivered, 1<<31-1))} //nolint:gosec // bounded
+	d := &Delivery{b: b, reply: m.Reply, stored: meta.Timestamp, times: int(min(meta.NumDelivered, 1<<31-1))}
 	var err error
 	if d.e, err = jobAt(m.Subject); err != nil {
 		return d, err

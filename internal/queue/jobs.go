@@ -169,7 +169,7 @@ func (j *Jobs) pump(ctx context.Context, makers *sync.WaitGroup) {
 		}
 		break
 	}
-	if !j.b.nc.IsConnected() {
+	if !j.b.nc.IsConnected() || !j.b.wasReady() { // before that nobody knows the server's clock
 		return
 	}
 	now := time.Now()
@@ -274,7 +274,10 @@ func (j *Jobs) answered(m *nats.Msg, token string) {
 			l.state = absent
 			return
 		}
-		j.warn("pull refused", "status", status, "text", m.Header.Get("Description"), "consumer", l.config.Durable)
+		if !j.warned {
+			j.b.log.Warn("pull refused", "status", status, "text", m.Header.Get("Description"), "consumer", l.config.Durable)
+			j.warned = true
+		}
 		l.fall(now)
 	}
 }
@@ -286,8 +289,11 @@ func (j *Jobs) consumerMade(ctx context.Context, r madeLane) {
 	}
 	r.l.fall(time.Now())
 	if ctx.Err() == nil && j.b.nc.IsConnected() {
-		j.b.ask() // its stream may be what is missing
-		j.warn("can't make a consumer, trying on", "error", r.err)
+		j.b.ask()      // its stream may be what is missing
+		if !j.warned { // once per outage
+			j.b.log.WarnContext(ctx, "can't make a consumer, trying on", "error", r.err)
+			j.warned = true
+		}
 	}
 }
 
@@ -312,14 +318,6 @@ func (j *Jobs) look(now time.Time) {
 	}
 	if beat {
 		j.beat = now
-	}
-}
-
-// warn says once per outage what is wrong.
-func (j *Jobs) warn(msg string, args ...any) {
-	if !j.warned {
-		j.b.log.Warn(msg, args...)
-		j.warned = true
 	}
 }
 

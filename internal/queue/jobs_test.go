@@ -79,7 +79,7 @@ func TestJobs_GivesOwnBeforeAnyAndOTPsBeforeNotices(t *testing.T) {
 	}
 	require.ElementsMatch(t, []job.ID{"o-own-1", "o-own-2", "o-any-1", "o-any-2"}, otps)
 	require.ElementsMatch(t, []job.ID{"n-own-1", "n-own-2", "n-any-1", "n-any-2"}, notices)
-	require.EqualValues(t, 1, messages(t, nc, "WABEK_OTP"), "another session's job stays")
+	require.EqualValues(t, 1, waitingOTPs(t, nc), "another session's job stays")
 }
 
 // settle makes all lanes of j have a pull open and nothing held, with nobody waiting.
@@ -255,7 +255,7 @@ func TestDelivery_RetryComesBackAfterThePauseAndDropNever(t *testing.T) {
 	d = next(t, j)
 	require.Equal(t, 3, d.Deliveries())
 	require.NoError(t, d.Drop("no use"))
-	require.Eventually(t, func() bool { return messages(t, nc, "WABEK_OTP") == 0 }, patient, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return waitingOTPs(t, nc) == 0 }, patient, 5*time.Millisecond)
 }
 
 func TestDelivery_MayLoseItsMessageToItsTTLAndStillEnds(t *testing.T) {
@@ -268,7 +268,7 @@ func TestDelivery_MayLoseItsMessageToItsTTLAndStillEnds(t *testing.T) {
 	d := next(t, j)
 	require.Eventually(t, func() bool {
 		require.NoError(t, d.InProgress())
-		return messages(t, nc, "WABEK_OTP") == 0
+		return waitingOTPs(t, nc) == 0
 	}, patient, 100*time.Millisecond)
 	require.Negative(t, d.Left())
 	require.NoError(t, publish(t, b, otp("job-1")), "the subject is free: a second copy")
@@ -293,7 +293,7 @@ func TestDelivery_ForwardMovesTheJobWithWhatIsLeftOfItsLife(t *testing.T) {
 	require.LessOrEqual(t, d.Left(), 5*time.Minute)
 	require.Greater(t, d.Left(), 4*time.Minute)
 	require.NoError(t, d.Ack())
-	require.Eventually(t, func() bool { return messages(t, nc, "WABEK_OTP") == 0 }, patient, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return waitingOTPs(t, nc) == 0 }, patient, 5*time.Millisecond)
 }
 
 func TestDelivery_TwoForwardsInALoopLoseNothing(t *testing.T) {
@@ -311,7 +311,7 @@ func TestDelivery_TwoForwardsInALoopLoseNothing(t *testing.T) {
 	// Each forwards to where the other's copy still is.
 	require.NoError(t, any1.Forward(within(t), session))
 	require.NoError(t, own1.Forward(within(t), job.AnySession))
-	require.EqualValues(t, 2, messages(t, nc, "WABEK_OTP"), "neither took the other's copy for its own")
+	require.EqualValues(t, 2, waitingOTPs(t, nc), "neither took the other's copy for its own")
 	back := next(t, j)
 	require.Equal(t, 2, back.Deliveries())
 	require.NoError(t, back.Ack())
@@ -326,7 +326,7 @@ func TestDelivery_ForwardThatCannotPublishKeepsTheJob(t *testing.T) {
 	d := next(t, open(t, b, session))
 	changeStream(t, nc, "WABEK_OTP", func(c *jetstream.StreamConfig) { c.MaxMsgs = 1 })
 	require.ErrorIs(t, d.Forward(within(t), other), queue.ErrUnavailable)
-	require.EqualValues(t, 1, messages(t, nc, "WABEK_OTP"))
+	require.EqualValues(t, 1, waitingOTPs(t, nc))
 	require.NoError(t, d.Retry(0), "it is still ours to give back")
 }
 
@@ -357,7 +357,7 @@ func TestJobs_PassesOverWhatItCannotRead(t *testing.T) {
 		require.Contains(t, letter, `"reason":"malformed"`)
 		require.NotContains(t, letter, "secret")
 	}
-	require.Eventually(t, func() bool { return messages(t, nc, "WABEK_OTP") == 1 }, patient, 5*time.Millisecond, "the newer one stays")
+	require.Eventually(t, func() bool { return waitingOTPs(t, nc) == 1 }, patient, 5*time.Millisecond, "the newer one stays")
 	require.Equal(t, 3, book.count("malformed job"))
 	require.Zero(t, book.count("secret"))
 }

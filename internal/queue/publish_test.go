@@ -17,7 +17,7 @@ import (
 	"wabek/internal/queue"
 )
 
-// stream changes a stream as an operator or a fault would, and returns how many messages it has.
+// changeStream changes a stream as an operator or a fault would.
 func changeStream(t *testing.T, nc *nats.Conn, name string, change func(*jetstream.StreamConfig)) {
 	t.Helper()
 	js, err := jetstream.New(nc)
@@ -30,11 +30,11 @@ func changeStream(t *testing.T, nc *nats.Conn, name string, change func(*jetstre
 	require.NoError(t, err)
 }
 
-func messages(t *testing.T, nc *nats.Conn, name string) uint64 {
+func waitingOTPs(t *testing.T, nc *nats.Conn) uint64 {
 	t.Helper()
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
-	s, err := js.Stream(within(t), name)
+	s, err := js.Stream(within(t), "WABEK_OTP")
 	require.NoError(t, err)
 	return s.CachedInfo().State.Msgs
 }
@@ -46,15 +46,15 @@ func TestPublish_OfAJobThatStillWaitsSucceedsAndStoresNothing(t *testing.T) {
 	ready(t, b)
 	require.NoError(t, publish(t, b, otp("job-1")))
 	require.NoError(t, publish(t, b, otp("job-1")))
-	require.EqualValues(t, 1, messages(t, nc, "WABEK_OTP"))
+	require.EqualValues(t, 1, waitingOTPs(t, nc))
 
 	d := next(t, open(t, b, session))
 	require.NoError(t, publish(t, b, otp("job-1")), "also while it is in flight")
-	require.EqualValues(t, 1, messages(t, nc, "WABEK_OTP"))
+	require.EqualValues(t, 1, waitingOTPs(t, nc))
 	require.NoError(t, d.Ack())
-	require.Eventually(t, func() bool { return messages(t, nc, "WABEK_OTP") == 0 }, patient, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return waitingOTPs(t, nc) == 0 }, patient, 5*time.Millisecond)
 	require.NoError(t, publish(t, b, otp("job-1")), "and once it was acknowledged it is taken again")
-	require.EqualValues(t, 1, messages(t, nc, "WABEK_OTP"))
+	require.EqualValues(t, 1, waitingOTPs(t, nc))
 }
 
 func TestPublish_IntoAFullStreamFails(t *testing.T) {

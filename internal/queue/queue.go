@@ -109,6 +109,15 @@ func New(nc *nats.Conn, o Options) (*Broker, error) {
 // Ready is closed once NATS has been reached and the streams exist for the first time.
 func (b *Broker) Ready() <-chan struct{} { return b.ready }
 
+func (b *Broker) wasReady() bool {
+	select {
+	case <-b.ready:
+		return true
+	default:
+		return false
+	}
+}
+
 // Connected says whether NATS is there now, with the streams.
 func (b *Broker) Connected() bool { return b.nc.IsConnected() && b.streamsOK.Load() }
 

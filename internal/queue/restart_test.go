@@ -30,7 +30,7 @@ func TestStory_NATSIsStartedAfterUsAndStoppedForAWhile(t *testing.T) {
 			log, book := logger(t)
 			b := run(t, dial(t, srv.addr), queue.Options{Logger: log})
 			j := open(t, b, session)
-			r := read(t, b, "api", 0)
+			r := read(t, b, 0)
 			waiting := make(chan *queue.Delivery, 1)
 			ask := func() {
 				d, err := j.Next(within(t))
@@ -82,7 +82,7 @@ func TestStory_NATSIsKilledUnderLoadAndLosesNothing(t *testing.T) {
 	srv := startProcess(t)
 	b := run(t, dial(t, srv.addr), queue.Options{AckWait: 2 * time.Second, AckTimeout: time.Second})
 	ready(t, b)
-	r := read(t, b, "api", 0)
+	r := read(t, b, 0)
 
 	var mu sync.Mutex
 	done := map[job.ID]int{}
@@ -121,7 +121,7 @@ func TestStory_NATSIsKilledUnderLoadAndLosesNothing(t *testing.T) {
 			if n%2 == 0 {
 				e = own(e)
 			}
-			for ctx.Err() == nil && publish(t, b, e) != nil {
+			for ctx.Err() == nil && publish(t, b, e) != nil { //nolint:contextcheck // waits for its answer by itself
 				wait, stop := context.WithTimeout(ctx, 20*time.Millisecond)
 				<-wait.Done()
 				stop()

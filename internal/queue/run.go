@@ -29,7 +29,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	defer b.pub.close()
 	defer stop()
 
-	statuses := b.nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED)
+	statuses := b.nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.CLOSED)
 	defer b.nc.RemoveStatusListener(statuses)
 	wg.Go(func() { b.keepStreams(ctx) })
 
@@ -42,17 +42,14 @@ func (b *Broker) Run(ctx context.Context) error {
 		case <-sweep.C:
 			b.pub.sweep(time.Now())
 		case st := <-statuses:
-			switch st {
-			case nats.CONNECTED:
+			if st == nats.CONNECTED {
 				b.ask()
-			case nats.CLOSED:
-				return ErrClosed
-			default: // their acknowledgements went to a connection that is gone
-				b.streamsOK.Store(false)
-				b.pub.failAll(nats.ErrDisconnected)
+				continue
 			}
+			b.streamsOK.Store(false)
+			b.pub.failAll(nats.ErrDisconnected) // their acknowledgements went to a connection that is gone
 		}
-		if b.nc.IsClosed() { // the listener may have missed it
+		if b.nc.IsClosed() {
 			return ErrClosed
 		}
 	}
@@ -60,8 +57,10 @@ func (b *Broker) Run(ctx context.Context) error {
 
 // keepStreams makes the streams whenever it is asked to, until it succeeds. It says once per outage what is wrong.
 func (b *Broker) keepStreams(ctx context.Context) {
-	b.ask() // NATS may have been there before us
 	warned := false
+	if b.ask(); !b.nc.IsConnected() {
+		b.log.WarnContext(ctx, "nats isn't there yet, waiting for it")
+	}
 	offset := time.NewTicker(offsetInterval)
 	defer offset.Stop()
 	for {
@@ -79,7 +78,7 @@ func (b *Broker) keepStreams(ctx context.Context) {
 			err := b.ensureOnce(ctx)
 			if err == nil {
 				if warned {
-					b.log.Info("streams are there again")
+					b.log.InfoContext(ctx, "streams are there again")
 				}
 				warned = false
 				b.measureOffset(ctx)
@@ -88,13 +87,17 @@ func (b *Broker) keepStreams(ctx context.Context) {
 				b.renewed.send()
 				break
 			}
+			b.streamsOK.Store(false)
 			if ctx.Err() == nil && !warned {
-				b.log.Warn("can't make the streams, trying on", "error", err)
+				b.log.WarnContext(ctx, "can't make the streams, trying on", "error", err)
 				warned = true
 			}
 			if !pause(ctx, wait) {
 				return
 			}
+		}
+		if !pause(ctx, ensureFirst) { // many may ask for the same reason
+			return
 		}
 	}
 }
@@ -109,6 +112,6 @@ func (b *Broker) measureOffset(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, ensureTimeout)
 	defer cancel()
 	if _, err := b.ClockOffset(ctx); err != nil && ctx.Err() == nil {
-		b.log.Debug("can't compare clocks", "error", err)
+		b.log.DebugContext(ctx, "can't compare clocks", "error", err)
 	}
 }

@@ -29,7 +29,7 @@ func serveAlone(dir, addr string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	fmt.Fprintln(os.Stdout, srv.Addr())
+	_, _ = fmt.Fprintln(os.Stdout, srv.Addr())
 	_, _ = io.Copy(io.Discard, os.Stdin) // ends with the test, also where that is killed
 	srv.Shutdown()
 	return 0
@@ -82,7 +82,7 @@ func startProcess(t *testing.T) *server {
 
 func (s *server) startAgain() {
 	s.t.Helper()
-	s.cmd = exec.Command(os.Args[0])
+	s.cmd = exec.CommandContext(s.t.Context(), os.Args[0])
 	s.cmd.Env = append(os.Environ(), envServeDir+"="+s.dir, envServeAddr+"="+s.addr)
 	in, err := s.cmd.StdinPipe()
 	require.NoError(s.t, err)

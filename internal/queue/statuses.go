@@ -42,7 +42,7 @@ func (b *Broker) Statuses(ctx context.Context, durable string, apply func(contex
 		if b.nc.IsConnected() {
 			b.ask() // the stream may be what is missing
 			if !warned {
-				b.log.Warn("reading statuses stopped, trying on", "error", err)
+				b.log.WarnContext(ctx, "reading statuses stopped, trying on", "error", err)
 				warned = true
 			}
 		}
@@ -102,17 +102,16 @@ func (b *Broker) gather(ctx context.Context, msgs jetstream.MessagesContext, fir
 	ctx, cancel := context.WithTimeout(ctx, statusGather)
 	defer cancel()
 	var batch []job.Status
-	last := first
 	for n, m := 1, first; ; n++ {
-		last = m
+		last := m
 		s, err := job.DecodeStatus(m.Data())
 		switch {
 		case err == nil:
 			batch = append(batch, s)
 		case errors.Is(err, job.ErrNewerFormat):
-			b.log.Warn("status has a newer format, passed over", "subject", m.Subject())
+			b.log.WarnContext(ctx, "status has a newer format, passed over", "subject", m.Subject())
 		case len(m.Data()) > 0: // an empty one is a marker of the server's
-			b.log.Error("malformed status, passed over", "subject", m.Subject())
+			b.log.ErrorContext(ctx, "malformed status, passed over", "subject", m.Subject())
 		}
 		if n == statusBatch {
 			return batch, last
@@ -132,7 +131,7 @@ func (b *Broker) applyAll(ctx context.Context, batch []job.Status, apply func(co
 			return true
 		}
 		if ctx.Err() == nil && !warned {
-			b.log.Error("can't apply statuses, trying on", "count", len(batch), "error", err)
+			b.log.ErrorContext(ctx, "can't apply statuses, trying on", "count", len(batch), "error", err)
 			warned = true
 		}
 		if !pause(ctx, wait) {

@@ -23,13 +23,13 @@ type reader struct {
 	stop    func()
 }
 
-func read(t *testing.T, b *queue.Broker, durable string, fail int) *reader {
+func read(t *testing.T, b *queue.Broker, fail int) *reader {
 	t.Helper()
 	r := &reader{fail: fail}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- b.Statuses(ctx, durable, func(_ context.Context, batch []job.Status) error {
+		ended <- b.Statuses(ctx, "api", func(_ context.Context, batch []job.Status) error {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			if r.fail > 0 {
@@ -86,7 +86,7 @@ func TestStatuses_ComeInOrderAndInBatchesOnceEach(t *testing.T) {
 	for n := range jobs {
 		put(t, b, fmt.Sprint("job-", n), job.Sending)
 	}
-	r := read(t, b, "api", 0)
+	r := read(t, b, 0)
 	r.wait(t, jobs)
 	put(t, b, "job-0", job.Sent)
 	got := r.wait(t, jobs+1)
@@ -107,11 +107,11 @@ func TestStatuses_GoOnWhereTheReaderWas(t *testing.T) {
 	t.Parallel()
 	b := setup(t, queue.Options{})
 	put(t, b, "job-1", job.Sending)
-	first := read(t, b, "api", 0)
+	first := read(t, b, 0)
 	first.wait(t, 1)
 	first.stop()
 	put(t, b, "job-2", job.Sending)
-	second := read(t, b, "api", 0)
+	second := read(t, b, 0)
 	got := second.wait(t, 1)
 	require.Equal(t, job.ID("job-2"), got[len(got)-1].Job)
 }
@@ -121,7 +121,7 @@ func TestStatuses_ABatchThatFailsIsAppliedAgain(t *testing.T) {
 	log, book := logger(t)
 	b := setup(t, queue.Options{Logger: log})
 	put(t, b, "job-1", job.Sending)
-	r := read(t, b, "api", 2)
+	r := read(t, b, 2)
 	require.Equal(t, job.ID("job-1"), r.wait(t, 1)[0].Job)
 	require.Equal(t, 1, book.count("can't apply statuses"), "said once")
 }
@@ -138,7 +138,7 @@ func TestStatuses_PassOverWhatTheyCannotRead(t *testing.T) {
 		_, err := js.Publish(within(t), "wabek.status.default.x", []byte(text))
 		require.NoError(t, err)
 	}
-	r := read(t, b, "api", 0)
+	r := read(t, b, 0)
 	require.Eventually(t, func() bool { return book.count("passed over") == 2 }, patient, 5*time.Millisecond,
 		"also where nothing else comes")
 	put(t, b, "job-1", job.Sending)
@@ -153,7 +153,7 @@ func TestStatuses_GoOnAfterTheReaderOrTheStreamWasDeleted(t *testing.T) {
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
 	put(t, b, "job-1", job.Sending)
-	r := read(t, b, "api", 0)
+	r := read(t, b, 0)
 	r.wait(t, 1)
 	require.NoError(t, js.DeleteConsumer(within(t), "WABEK_STATUS", "api"))
 	put(t, b, "job-2", job.Sending)

@@ -135,8 +135,11 @@ func (s *Server) Shutdown() {
 type slogAdapter struct{ log *slog.Logger }
 
 func (a slogAdapter) Noticef(f string, v ...any) { a.log.Debug("notice", "text", fmt.Sprintf(f, v...)) }
-func (a slogAdapter) Warnf(f string, v ...any)   { a.log.Warn("warning", "text", fmt.Sprintf(f, v...)) }
-func (a slogAdapter) Errorf(f string, v ...any)  { a.log.Error("error", "text", fmt.Sprintf(f, v...)) }
-func (a slogAdapter) Fatalf(f string, v ...any)  { a.log.Error("fatal", "text", fmt.Sprintf(f, v...)) }
-func (slogAdapter) Debugf(string, ...any)        {}
-func (slogAdapter) Tracef(string, ...any)        {}
+
+func (a slogAdapter) Warnf(f string, v ...any) { a.log.Warn("warning", "text", fmt.Sprintf(f, v...)) }
+
+func (a slogAdapter) Errorf(f string, v ...any) { a.log.Error("error", "text", fmt.Sprintf(f, v...)) }
+
+func (a slogAdapter) Fatalf(f string, v ...any) { a.log.Error("fatal", "text", fmt.Sprintf(f, v...)) }
+func (slogAdapter) Debugf(string, ...any)       {}
+func (slogAdapter) Tracef(string, ...any)       {}
