@@ -19,6 +19,8 @@ import (
 type scratch struct {
 	buf    []byte // maxBody and one more
 	answer []byte
+	issue  issueRequest
+	verify verifyRequest
 }
 
 // issueRequest is the body of POST /api/v1/otp.
@@ -47,14 +49,19 @@ func (x *scratch) bind(r *http.Request, into any) error {
 	} else if b[0] != '{' {
 		return &problem{code: CodeInvalidJSON, detail: "The body does not begin like a JSON object, with {."}
 	}
-	err = json.Unmarshal(body, into)
+	if err := json.Unmarshal(body, into); err != nil {
+		return unreadable(err)
+	}
+	return nil
+}
+
+// unreadable says in our words what json.Unmarshal says in its own, which may quote what was sent.
+func unreadable(err error) *problem {
 	var (
 		syntax *json.SyntaxError
 		typed  *json.UnmarshalTypeError
 	)
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &syntax):
 		return &problem{code: CodeInvalidJSON, detail: fmt.Sprintf("The body stops being one JSON object at byte %d.", syntax.Offset)}
 	case errors.As(err, &typed) && typed.Field != "":
@@ -66,16 +73,15 @@ func (x *scratch) bind(r *http.Request, into any) error {
 
 // read reads the whole body, up to maxBody.
 func (x *scratch) read(r *http.Request) ([]byte, error) {
-	tooLarge := &problem{code: CodeBodyTooLarge, close: true}
 	if r.ContentLength > maxBody {
-		return nil, tooLarge
+		return nil, &problem{code: CodeBodyTooLarge, close: true}
 	}
 	for n := 0; ; {
 		m, err := r.Body.Read(x.buf[n:])
 		n += m
 		switch {
 		case n > maxBody:
-			return nil, tooLarge
+			return nil, &problem{code: CodeBodyTooLarge, close: true}
 		case err == io.EOF:
 			return x.buf[:n], nil
 		case err != nil:

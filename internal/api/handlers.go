@@ -13,8 +13,9 @@ import (
 func (s *Server) issue(c echo.Context) error {
 	x := s.scratch.Get().(*scratch) //nolint:forcetypeassert // its New makes nothing else
 	defer s.scratch.Put(x)
-	var q issueRequest
-	if err := x.bind(c.Request(), &q); err != nil {
+	q := &x.issue
+	*q = issueRequest{}
+	if err := x.bind(c.Request(), q); err != nil {
 		return err
 	}
 	number, err := q.parse()
@@ -40,8 +41,9 @@ func (s *Server) issue(c echo.Context) error {
 func (s *Server) verify(c echo.Context) error {
 	x := s.scratch.Get().(*scratch) //nolint:forcetypeassert // its New makes nothing else
 	defer s.scratch.Put(x)
-	var q verifyRequest
-	if err := x.bind(c.Request(), &q); err != nil {
+	q := &x.verify
+	*q = verifyRequest{}
+	if err := x.bind(c.Request(), q); err != nil {
 		return err
 	}
 	id, err := q.parse()
