@@ -14,16 +14,16 @@ import (
 // history knows the latest OTP of each app, phone and purpose that may still be open. It is kept in memory, without
 // pointers for the garbage collector to follow, and read again from the unexpired tail of the records at Open: as a
 // bucket its keys would be random, which costs a B+tree of a million records a factor of ten and more.
-// But for its seeds it belongs to the writer.
+// But for its seed it belongs to the writer.
 type history struct {
-	seeds  [2]maphash.Seed
+	seed   maphash.Seed
 	latest map[historyKey]openOTP
 	due    dueQueue
 }
 
 // historyKey stands for app, phone and purpose. Before an OTP is superseded its record is compared, so that a
 // collision could at most lose a supersede, never hit a stranger's OTP.
-type historyKey [2]uint64
+type historyKey uint64
 
 type openOTP struct {
 	id      otp.ID
@@ -32,7 +32,7 @@ type openOTP struct {
 
 func newHistory() *history {
 	return &history{
-		seeds:  [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
+		seed:   maphash.MakeSeed(),
 		latest: map[historyKey]openOTP{},
 	}
 }
@@ -44,7 +44,7 @@ func historyKeyOf[T ~string | ~[]byte](h *history, app, purpose T, number phone.
 	text = binary.BigEndian.AppendUint16(text, uint16(len(app))) //nolint:gosec // the codec refuses longer ones
 	text = append(text, app...)
 	text = append(text, purpose...)
-	return historyKey{maphash.Bytes(h.seeds[0], text), maphash.Bytes(h.seeds[1], text)}
+	return historyKey(maphash.Bytes(h.seed, text))
 }
 
 // open is the history as the rule of issuing sees it.

@@ -52,7 +52,7 @@ func (s *Store) pause(d time.Duration) bool {
 func (s *Store) purgeStep(from otp.ID) (next otp.ID, more bool, err error) {
 	o := s.op(context.Background(), kindPurge)
 	o.id = from
-	err, _ = s.submit(o) // answered: its context never ends
+	_, err = s.submit(o) // answered: its context never ends
 	next, more = o.id, o.more
 	s.recycle(o)
 	return next, more, err

@@ -94,6 +94,7 @@ func TestHistory_IsPrunedAndReadAgain(t *testing.T) {
 	require.NoError(t, s.Close())
 	require.Equal(t, 100, s.IndexSize(), "what has expired is not read again")
 	s = open(t, calm(path, c.now))
+	require.True(t, s.PurgeNow(), "prunes what is due, which is nothing yet")
 	c.advance(time.Hour)
 	require.True(t, s.PurgeNow())
 	require.NoError(t, s.Close())

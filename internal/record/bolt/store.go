@@ -221,7 +221,8 @@ func syncDir(path string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// Issue is otp.Store's. It returns ErrBusy at once where the queue is full.
+// Issue is otp.Store's. It returns ErrBusy at once where the queue is full. A draft may be
+// issued once: its id must be new.
 func (s *Store) Issue(ctx context.Context, d otp.Draft, admit otp.Admit) error {
 	o := s.op(ctx, kindIssue)
 	var err error

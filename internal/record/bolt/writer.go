@@ -73,7 +73,7 @@ func (s *Store) recycle(o *op) {
 
 // do queues an op, waits for its answer and recycles it.
 func (s *Store) do(o *op) error {
-	err, answered := s.submit(o)
+	answered, err := s.submit(o)
 	if answered {
 		s.recycle(o)
 	}
@@ -81,16 +81,16 @@ func (s *Store) do(o *op) error {
 }
 
 // submit queues an op and waits. An op that isn't answered when its caller leaves is left to the writer.
-func (s *Store) submit(o *op) (err error, answered bool) {
+func (s *Store) submit(o *op) (answered bool, err error) {
 	ctx := o.ctx
 	if err := s.enqueue(o); err != nil {
-		return err, true
+		return true, err
 	}
 	select {
 	case err := <-o.done:
-		return err, true
+		return true, err
 	case <-ctx.Done():
-		return ctx.Err(), false
+		return false, ctx.Err()
 	}
 }
 

@@ -199,6 +199,9 @@ func admitRefuses(t *testing.T, k *kit) {
 
 func updateRefuses(t *testing.T, k *kit) {
 	s := k.service(t, policy())
+	for i := range 20 { // enough that the record lies on a page of the file, not in a copy
+		k.issue(t, s, request(t, 10+i))
+	}
 	id, code := k.issue(t, s, request(t, 1))
 	before := k.record(t, id)
 	errRule := errors.New("refused by the rule")
