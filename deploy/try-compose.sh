@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 compose=(docker-compose -p wabek-try -f docker-compose.yml -f deploy/docker-compose.sim.yml)
 command -v docker-compose >/dev/null || compose[0]="docker compose"
-key="a key for this trial only"
+key="a-key-for-this-trial-only"
 export WABEK_SECRET="$(head -c 48 /dev/urandom | base64 -w0)" WABEK_NATS_PASSWORD="$(head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n')"
 export WABEK_API_KEY="$key" WABEK_PUBLISH="127.0.0.1:18080" WABEK_SIM_PORT=18090
 sim="http://127.0.0.1:$WABEK_SIM_PORT" api="http://$WABEK_PUBLISH"
