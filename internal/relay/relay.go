@@ -94,6 +94,7 @@ func (r *Relay) Stats() Stats {
 
 // Offer takes a job that has just been committed. It never blocks: it is called by the writer of the records.
 func (r *Relay) Offer(e job.Envelope) {
+	r.cfg.Logger.Debug("job committed", "job", e.ID)
 	r.mu.Lock()
 	w := &row{}
 	r.rows[e.ID] = w
@@ -115,6 +116,7 @@ func (r *Relay) Note(statuses []job.Status) {
 		switch {
 		case !ok:
 		case s.State.Settled():
+			r.cfg.Logger.Debug("job settled", "job", s.Job, "state", s.State)
 			delete(r.rows, s.Job)
 		default:
 			w.ask = true
@@ -271,6 +273,7 @@ func (r *Relay) publish(ctx context.Context, e job.Envelope) {
 	if again {
 		r.republished.Add(1)
 	}
+	r.cfg.Logger.Debug("job published", "job", e.ID, "again", again)
 	r.cfg.Publisher.Publish(ctx, e, left, func(err error) {
 		if err != nil {
 			r.cfg.Logger.Debug("job not published", "job", e.ID, "err", err)

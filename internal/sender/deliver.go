@@ -70,6 +70,7 @@ func (s *Sender) deliver(ctx context.Context, d Delivery) error {
 	case isOurs, mayClaim:
 	}
 	s.recent.put(e.ID, mark{seq: seq, rank: job.Sending.Rank()})
+	s.cfg.Logger.Debug("job claimed", "job", e.ID, "try", mine.Try)
 
 	select {
 	case s.slot <- struct{}{}:
@@ -101,9 +102,11 @@ func (s *Sender) conclude(ctx context.Context, d Delivery, claim job.Status, seq
 	switch {
 	case sendErr == nil:
 		s.counts.sent.Add(1)
+		s.cfg.Logger.Debug("message sent", "job", e.ID)
 		if err := s.raise(ctx, s.status(e, job.Sent), seq); err != nil {
 			return fmt.Errorf("message is sent: %w", err)
 		}
+		s.cfg.Logger.Debug("sent stored", "job", e.ID)
 		return d.Ack()
 	case errors.Is(sendErr, errExpired):
 		return s.expire(ctx, d, seq)

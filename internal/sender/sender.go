@@ -138,6 +138,7 @@ func unlessOver(ctx context.Context, err error) error {
 // outcome: it would be claimed over ourselves, and sent twice.
 func (s *Sender) handle(ctx context.Context, d Delivery) {
 	id := d.Job().ID
+	s.cfg.Logger.Debug("job taken", "job", id, "deliveries", d.Deliveries())
 	if d.Deliveries() > 1 {
 		s.counts.redelivered.Add(1)
 	}
@@ -219,6 +220,7 @@ func (s *Sender) Receipt(ctx context.Context, id job.ID, pool string, state job.
 	if err := s.raise(ctx, st, known.seq); err != nil {
 		return fmt.Errorf("store receipt: %w", err)
 	}
+	s.cfg.Logger.Debug("receipt stored", "job", id, "state", state)
 	return nil
 }
 
