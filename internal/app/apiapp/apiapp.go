@@ -136,7 +136,7 @@ func (a *App) openBroker() error {
 func (a *App) openRecords(ctx context.Context, secret keys.Secret) (*keys.Ring, error) {
 	store, err := bolt.Open(bolt.Options{
 		Path: filepath.Join(a.o.Config.DataDir, "records.db"), Now: a.o.Now, Retention: retention,
-		Committed: a.offer, Logger: a.o.Logger,
+		Committed: a.offer, Withdrawn: a.withdrawn, Logger: a.o.Logger,
 	})
 	if err != nil {
 		return nil, err

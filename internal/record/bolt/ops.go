@@ -37,7 +37,7 @@ func (g *group) issue(o *op) error {
 		return err
 	}
 	if before.Open != after.Open && before.Open != (otp.ID{}) {
-		if err := g.supersede(before.Open, o.history); err != nil {
+		if err := g.supersede(before.Open, o); err != nil {
 			return err
 		}
 	}
@@ -50,7 +50,7 @@ func (g *group) issue(o *op) error {
 
 // supersede marks the older OTP of a history. Its outbox row stays: the relay sees there is no body left, and
 // cancels the job.
-func (g *group) supersede(id otp.ID, key historyKey) error {
+func (g *group) supersede(id otp.ID, by *op) error {
 	old := g.records.Get(id[:])
 	if old == nil {
 		return nil
@@ -59,10 +59,13 @@ func (g *group) supersede(id otp.ID, key historyKey) error {
 	if err := decodeRecord(id, old, &r); err != nil {
 		return err
 	}
-	if historyKeyOf(g.store.history, r.App, r.Purpose, r.Phone) != key {
+	if historyKeyOf(g.store.history, r.App, r.Purpose, r.Phone) != by.history {
 		return nil
 	}
 	r.Supersede(g.now)
+	if r.State == otp.Superseded {
+		by.replaced = id
+	}
 	return g.replace(&r, old)
 }
 

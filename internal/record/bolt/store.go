@@ -70,6 +70,7 @@ type Options struct {
 	Logger    *slog.Logger         // gets failures; never a record's content
 	Retention time.Duration        // how long a record outlives its expiry
 	Committed func(e job.Envelope) // called right after the commit that stored a job, before its Issue returns; must not block
+	Withdrawn func(id job.ID)      // called right after the commit that superseded a job's OTP; must not block
 
 	Queue      int           // writes that may wait; one more is refused with otp.ErrBusy
 	Group      int           // writes that share a commit
@@ -89,6 +90,9 @@ func (o Options) withDefaults() Options {
 	o.PurgeStep = positiveOr(o.PurgeStep, DefaultPurgeStep)
 	if o.Committed == nil {
 		o.Committed = func(job.Envelope) {}
+	}
+	if o.Withdrawn == nil {
+		o.Withdrawn = func(job.ID) {}
 	}
 	return o
 }

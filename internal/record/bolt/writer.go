@@ -53,6 +53,7 @@ type op struct {
 	admit    otp.Admit               // issue
 	history  historyKey              // issue
 	expires  int64                   // issue: Unix ms
+	replaced otp.ID                  // issue: the OTP that it superseded, zero for none
 	rule     func(*otp.Record) error // update
 	statuses []job.Status            // apply
 	name     string                  // meta
@@ -163,6 +164,9 @@ func (s *Store) commit(g *group, ops []*op) {
 			continue
 		case o.err == nil && o.kind == kindIssue:
 			s.o.Committed(o.job)
+			if o.replaced != (otp.ID{}) {
+				s.o.Withdrawn(job.ID(o.replaced.String()))
+			}
 		}
 		o.done <- o.err
 	}
