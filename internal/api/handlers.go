@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
@@ -31,6 +32,7 @@ func (s *Server) issue(c echo.Context) error {
 	if err != nil {
 		return err //nolint:wrapcheck // problemOf knows it
 	}
+	s.trace(c, "otp issued", issued.ID)
 	x.answer = append(x.answer[:0], `{"success":true,"otpId":"`...)
 	x.answer = append(x.answer, issued.ID.String()...)
 	x.answer = append(x.answer, "\"}\n"...)
@@ -54,6 +56,7 @@ func (s *Server) verify(c echo.Context) error {
 	if err != nil {
 		return err //nolint:wrapcheck // problemOf knows it
 	}
+	s.trace(c, "otp tried", id)
 	if verdict == otp.Valid {
 		x.answer = append(x.answer[:0], "{\"valid\":true}\n"...)
 		return s.ok(c, x.answer)
@@ -62,6 +65,14 @@ func (s *Server) verify(c echo.Context) error {
 	x.answer = append(x.answer, verdict.Reason()...) // fixed sentences, with nothing to escape in them
 	x.answer = append(x.answer, "\"}\n"...)
 	return s.ok(c, x.answer)
+}
+
+// trace logs a step of an OTP under the id that every step of its job is logged with. It must cost nothing unless
+// somebody looks.
+func (s *Server) trace(c echo.Context, step string, id otp.ID) {
+	if ctx := c.Request().Context(); s.o.Logger.Enabled(ctx, slog.LevelDebug) {
+		s.o.Logger.LogAttrs(ctx, slog.LevelDebug, step, slog.String("job", id.String()))
+	}
 }
 
 // healthz is GET /healthz: the process is alive.

@@ -103,7 +103,7 @@ func (a *App) runDevices(ctx context.Context) error {
 	devices, err := whatsapp.OpenDevices(ctx, a.o.DataDir, a.o.Logger)
 	if errors.Is(err, whatsapp.ErrLocked) {
 		a.o.Logger.Warn("device store is in use by another program, waiting for it", "err", err)
-		return pause(ctx, lookAgain)
+		return unlessOver(ctx, pause(ctx, lookAgain))
 	}
 	if err != nil {
 		return unlessOver(ctx, err)
@@ -117,7 +117,7 @@ func (a *App) runDevices(ctx context.Context) error {
 	}
 	if err == nil && !paired {
 		// The store is closed meanwhile, so that a pairing by another program can open it.
-		return pause(ctx, lookAgain)
+		return unlessOver(ctx, pause(ctx, lookAgain))
 	}
 	return unlessOver(ctx, err)
 }
