@@ -29,11 +29,12 @@ var (
 	errLoginTimeout = errors.New("neither login nor refusal in time")
 )
 
-// dial connects with a deadline. The connection lives as long as ctx; hangUp ends ctx.
-func dial(ctx context.Context, hangUp context.CancelFunc, cli *whatsmeow.Client) error {
+// dial connects with a deadline. The connection lives as long as conn, which hangUp ends; ctx only bounds the dialling.
+func dial(ctx, conn context.Context, hangUp context.CancelFunc, cli *whatsmeow.Client) error {
 	deadline := time.AfterFunc(dialTimeout, hangUp)
-	err := cli.ConnectContext(ctx)
-	if !deadline.Stop() && ctx.Err() != nil {
+	defer context.AfterFunc(ctx, hangUp)()
+	err := cli.ConnectContext(conn)
+	if !deadline.Stop() && ctx.Err() == nil {
 		return errDialTimeout
 	}
 	return masked(err)
@@ -45,7 +46,7 @@ type ending struct {
 	why   string        // for the log
 	state State         // what the session is now; its Code is empty where it simply dials again
 	pause time.Duration // until the next try, 0 for at once, backoff for the usual
-	hard  bool          // WhatsApp has ended it: what waits for an answer is not to be sent again
+	lost  bool          // the socket is gone
 }
 
 // usual is the pause that grows with each failed try.
@@ -57,7 +58,7 @@ func ends(event any) (ending, bool) {
 	case *events.Connected:
 		return ending{up: true}, true
 	case *events.Disconnected:
-		return ending{why: "connection lost", pause: usual}, true
+		return ending{why: "connection lost", pause: usual, lost: true}, true
 	case *events.ManualLoginReconnect:
 		return ending{why: "WhatsApp asks to reconnect"}, true
 	case *events.KeepAliveTimeout:
@@ -65,18 +66,18 @@ func ends(event any) (ending, bool) {
 	case *events.StreamError:
 		return ending{why: "stream error " + maskNumbers(e.Code), pause: usual}, true
 	case *events.StreamReplaced:
-		return ending{why: "replaced", state: State{Code: Replaced, Text: textReplaced}, hard: true}, true
+		return ending{why: "replaced", state: State{Code: Replaced, Text: textReplaced}}, true
 	case *events.LoggedOut:
-		return ending{why: "logged out: " + e.Reason.String(), state: loggedOut(e.Reason), hard: true}, true
+		return ending{why: "logged out: " + e.Reason.String(), state: loggedOut(e.Reason)}, true
 	case *events.TemporaryBan:
 		pause := e.Expire
 		if pause <= 0 {
 			pause = banWithoutEnd
 		}
 		text := fmt.Sprintf("WhatsApp has banned this account for a while: %s. It tries again in %s.", e.Code, pause)
-		return ending{why: "banned for a while", state: State{Code: Banned, Text: text}, pause: pause, hard: true}, true
+		return ending{why: "banned for a while", state: State{Code: Banned, Text: text}, pause: pause}, true
 	case *events.ClientOutdated:
-		return ending{why: "client outdated", state: State{Code: Outdated, Text: textOutdated}, pause: outdatedPause, hard: true}, true
+		return ending{why: "client outdated", state: State{Code: Outdated, Text: textOutdated}, pause: outdatedPause}, true
 	case *events.ConnectFailure:
 		return refused(maskNumbers(e.Reason.String())), true
 	case *events.CATRefreshError:
@@ -88,7 +89,7 @@ func ends(event any) (ending, bool) {
 
 func refused(reason string) ending {
 	text := fmt.Sprintf("WhatsApp refuses the login (%s). It tries again in %s.", reason, refusedPause)
-	return ending{why: "login refused: " + reason, state: State{Code: Refused, Text: text}, pause: refusedPause, hard: true}
+	return ending{why: "login refused: " + reason, state: State{Code: Refused, Text: text}, pause: refusedPause}
 }
 
 func loggedOut(reason events.ConnectFailureReason) State {
@@ -155,23 +156,25 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// connection lives through one connection: dial, log in, watch. It returns why it ended and how long it was logged in.
+// connection lives through one connection: dial, log in, watch, hang up. It returns why it ended and how long it was
+// logged in.
 func (s *Session) connection(ctx context.Context) (ending, time.Duration) {
-	conn, hangUp := context.WithCancel(ctx)
+	conn, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer hangUp()
 	s.forgetSignals()
-	if err := dial(conn, hangUp, s.cli); err != nil {
+	if err := dial(ctx, conn, hangUp, s.cli); err != nil {
 		return ending{why: "can't connect: " + err.Error(), pause: usual}, 0
 	}
 	end, held := s.watch(ctx)
-	switch {
-	case ctx.Err() != nil || end.hard:
-		s.cli.Disconnect()
-	default:
-		// whatsmeow takes this for a lost connection: a message that waits for its acknowledgement is sent again
-		// if the next connection comes within 5 s. It also needs no answer from a server that has gone silent.
-		hangUp()
-		s.awaitHangUp()
+	// whatsmeow takes the end of the context for a lost connection: a message that waits for its acknowledgement is
+	// sent again if the next connection comes within 5 s. Unlike Disconnect it needs no answer from a server that has
+	// gone silent, and it doesn't race with a server that hangs up at the same moment.
+	hangUp()
+	if !end.lost {
+		s.awaitHangUp(end)
+	}
+	if ctx.Err() != nil {
+		s.cli.Disconnect() // tells what still waits in whatsmeow that no connection will follow
 	}
 	return end, held
 }
@@ -190,14 +193,14 @@ func (s *Session) watch(ctx context.Context) (end ending, held time.Duration) {
 		case <-login.C:
 			return ending{why: errLoginTimeout.Error(), pause: usual}, 0
 		case <-s.reset:
-			return ending{why: "a message got no acknowledgement"}, time.Since(since)
+			return ending{why: "a message got no acknowledgement"}, heldSince(since)
 		case <-check.C:
 			if !s.cli.IsConnected() {
 				return ending{why: "socket is gone", pause: usual}, heldSince(since)
 			}
 		case end := <-s.signals:
 			switch {
-			case !end.up && end.state.Code == "" && end.pause == usual && s.cli.IsConnected() && end.why == "connection lost":
+			case end.lost && s.cli.IsConnected():
 				// of an earlier connection
 			case !end.up:
 				return end, heldSince(since)
@@ -217,17 +220,24 @@ func heldSince(since time.Time) time.Duration {
 	return time.Since(since)
 }
 
-// awaitHangUp waits until whatsmeow has let go of the socket.
-func (s *Session) awaitHangUp() {
+// awaitHangUp waits until whatsmeow has let go of the socket. It tells of that, but not where WhatsApp has ended the
+// session; a look at the socket has to do there, and the next dial is at least a minute away.
+func (s *Session) awaitHangUp(end ending) {
 	patience := time.NewTimer(hangUpPatience)
 	defer patience.Stop()
-	poll := time.NewTicker(2 * time.Millisecond)
+	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
-	for s.cli.IsConnected() {
+	for {
 		select {
+		case e := <-s.signals:
+			if e.lost {
+				return
+			}
 		case <-poll.C:
+			if end.state.Code != "" && !s.cli.IsConnected() {
+				return
+			}
 		case <-patience.C:
-			s.cli.Disconnect()
 			return
 		}
 	}

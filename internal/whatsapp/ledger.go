@@ -61,6 +61,8 @@ type Ledger struct {
 	recent recentEntries
 	purged purgeMark
 
+	mu      sync.RWMutex // held for reading while something is handed to the writer
+	closed  bool
 	closing chan struct{}
 	done    chan struct{} // closed when the writer has ended
 	close   sync.Once
@@ -141,7 +143,10 @@ func (l *Ledger) alive(e Entry) Entry {
 // Close writes what waits and closes the file. Calling it again does nothing.
 func (l *Ledger) Close() error {
 	l.close.Do(func() {
+		l.mu.Lock() // whatever was handed over before is written, and nothing comes after it
+		l.closed = true
 		close(l.closing)
+		l.mu.Unlock()
 		<-l.done
 		if l.err = l.db.Close(); l.err != nil {
 			l.err = fmt.Errorf("close ledger: %w", l.err)

@@ -17,18 +17,12 @@ type purgeResult struct {
 // ids a day after it, purgeStep of each at most. It returns how many rows it changed; 0 means that nothing is due.
 func (l *Ledger) Purge(ctx context.Context) (int, error) {
 	answer := make(chan purgeResult, 1)
-	select {
-	case l.ops <- ledgerOp{purge: answer}:
-	case <-l.closing:
-		return 0, ErrLedgerClosed
-	case <-ctx.Done():
-		return 0, fmt.Errorf("purge ledger: %w", ctx.Err())
+	if err := l.hand(ctx, ledgerOp{purge: answer}); err != nil {
+		return 0, fmt.Errorf("purge ledger: %w", err)
 	}
 	select {
 	case r := <-answer:
 		return r.rows, r.err
-	case <-l.done:
-		return 0, ErrLedgerClosed
 	case <-ctx.Done():
 		return 0, fmt.Errorf("purge ledger: %w", ctx.Err())
 	}

@@ -40,16 +40,26 @@ func (l *Ledger) begin(ctx context.Context, e Entry) *ledgerWrite {
 		close(w.done)
 		return w
 	}
-	select {
-	case l.ops <- ledgerOp{write: w}:
-	case <-l.closing:
-		w.err = ErrLedgerClosed
-		close(w.done)
-	case <-ctx.Done():
-		w.err = ctx.Err()
+	if err := l.hand(ctx, ledgerOp{write: w}); err != nil {
+		w.err = err
 		close(w.done)
 	}
 	return w
+}
+
+// hand gives the writer something to do, which it will do: it ends after Close has locked hand out.
+func (l *Ledger) hand(ctx context.Context, op ledgerOp) error {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.closed {
+		return ErrLedgerClosed
+	}
+	select {
+	case l.ops <- op:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // wait returns once the entry is written. already says that the message was sent before: it isn't to be sent again.
@@ -73,17 +83,12 @@ func (l *Ledger) Begin(ctx context.Context, e Entry) (already bool, err error) {
 	return l.begin(ctx, e).wait(ctx)
 }
 
-// markSent marks a message as sent: in memory at once, in the file a few milliseconds later.
-func (l *Ledger) markSent(id string) {
+// MarkSent marks a message as sent, because WhatsApp has acknowledged it: in memory at once, in the file a few
+// milliseconds later.
+func (l *Ledger) MarkSent(id string) {
 	l.recent.markSent(id)
-	select {
-	case l.ops <- ledgerOp{sent: id}:
-	case <-l.closing:
-	}
+	_ = l.hand(context.Background(), ledgerOp{sent: id}) // after Close the file stays as it is
 }
-
-// MarkSent marks a message as sent: WhatsApp has acknowledged it.
-func (l *Ledger) MarkSent(id string) { l.markSent(id) }
 
 // ledgerWriter is the one goroutine that writes. Its statements have no context with an end: a commit is never
 // broken off, and the driver needs no goroutine to watch for it.

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.mau.fi/whatsmeow"
 	"go.uber.org/goleak"
 
 	"wabek/internal/job"
@@ -24,8 +23,6 @@ import (
 const patience = 20 * time.Second // how long anything may take before a test fails
 
 func TestMain(m *testing.M) {
-	// A lost connection is noticed by keep-alives; theirs are seconds here, set before any client runs.
-	whatsmeow.KeepAliveIntervalMin, whatsmeow.KeepAliveIntervalMax = 20*time.Second, 30*time.Second
 	goleak.VerifyTestMain(m)
 }
 
@@ -113,9 +110,14 @@ func (w *world) open(tb testing.TB, change ...func(*whatsapp.Config)) *node {
 	require.NoError(tb, err)
 	cfg := whatsapp.Config{
 		Stored: w.stored, Devices: n.devices, Place: w.place, Ledger: n.ledger, Fence: 7, Logger: w.logs.logger(),
-		Open:      func(e job.Envelope) (job.Body, error) { return job.Open(w.seal, e) },
-		OnReceipt: func(r whatsapp.Receipt) { n.receipts <- r },
-		OnState:   n.states.add,
+		Open: func(e job.Envelope) (job.Body, error) { return job.Open(w.seal, e) },
+		OnReceipt: func(r whatsapp.Receipt) {
+			select {
+			case n.receipts <- r:
+			default: // nobody looks
+			}
+		},
+		OnState: n.states.add,
 	}
 	for _, c := range change {
 		c(&cfg)
@@ -217,6 +219,15 @@ func (b *stateBook) codes() []whatsapp.Code {
 		codes = append(codes, s.Code)
 	}
 	return codes
+}
+
+func (b *stateBook) count(code whatsapp.Code) (n int) {
+	for _, c := range b.codes() {
+		if c == code {
+			n++
+		}
+	}
+	return n
 }
 
 // awaitCode waits until a session is in a state.

@@ -46,14 +46,14 @@ func Pair(ctx context.Context, devices *Devices, place Place, show func(QRCode),
 	p := pairing{cli: cli, connected: make(chan struct{}, 1), refused: make(chan error, 1)}
 	cli.AddEventHandler(p.handle)
 	// The connection lives as long as its context, and the one of the login inherits it.
-	conn, hangUp := context.WithCancel(ctx)
+	conn, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer hangUp()
 	defer cli.Disconnect()
 	codes, err := cli.GetQRChannel(conn)
 	if err != nil {
 		return Stored{}, fmt.Errorf("pair: %w", err)
 	}
-	if err := dial(conn, hangUp, cli); err != nil {
+	if err := dial(ctx, conn, hangUp, cli); err != nil {
 		return Stored{}, fmt.Errorf("pair: %w", err)
 	}
 	if err := p.scan(ctx, codes, show); err != nil {

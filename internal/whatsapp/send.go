@@ -68,7 +68,7 @@ func (s *Session) conclude(ctx context.Context, try *attempt, id types.MessageID
 		return classify(err, false)
 	}
 	if err == nil {
-		s.cfg.Ledger.markSent(id)
+		s.cfg.Ledger.MarkSent(id)
 		return nil
 	}
 	failure := classify(err, true)
