@@ -45,7 +45,7 @@ func (c FailureClass) String() string {
 }
 
 // Failure is why a try failed. It is the only kind of error that a session's send returns.
-type Failure struct {
+type Failure struct { //nolint:errname // a failure of a send is what it is
 	Class      FailureClass
 	Reason     Reason
 	RetryAfter time.Duration // the least pause before the next try, 0 for the usual one

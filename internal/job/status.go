@@ -26,7 +26,7 @@ const (
 // A status is stored only where it raises the rank; so an OTP that was sent after all ends as sent, whatever
 // was said of it before. An unknown state, from a newer version, ranks lowest.
 func (s State) Rank() int {
-	switch s {
+	switch s { //nolint:exhaustive // Queued ranks as what is unknown does
 	case Sending:
 		return 1
 	case Failed, Expired, Cancelled, Moved:

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strconv"
 	"strings"
 )
@@ -72,9 +73,7 @@ func OpenRing(stored []Wrapped, current, previous Secret) (*Ring, []Wrapped, err
 // Codes already issued go on to verify: their records name the pepper of their day.
 func (r *Ring) RotatePepper(current Secret) (*Ring, []Wrapped) {
 	next := &Ring{peppers: map[uint32][]byte{}, phoneHash: r.phoneHash, messageID: r.messageID, pepper: r.pepper}
-	for id, raw := range r.peppers {
-		next.peppers[id] = raw
-	}
+	maps.Copy(next.peppers, r.peppers)
 	raw := make([]byte, keySize)
 	_, _ = rand.Read(raw) // never fails
 	next.hold(UsePepper, r.pepper+1, raw)

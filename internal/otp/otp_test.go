@@ -129,7 +129,7 @@ func (f *fixture) Update(_ context.Context, id otp.ID, rule func(*otp.Record) er
 	return rule(&f.draft.Record)
 }
 
-var standard = otp.Policy{Length: 6, Expiry: 10 * time.Minute, MaxAttempts: 3} //nolint:gochecknoglobals // a test's constant
+var standard = otp.Policy{Length: 6, Expiry: 10 * time.Minute, MaxAttempts: 3}
 
 func (f *fixture) issue(t *testing.T) (otp.ID, string) {
 	t.Helper()
@@ -184,6 +184,7 @@ func TestVerify_ReasonsInOrder(t *testing.T) {
 	}{
 		{"right code", func(*testing.T, *fixture, string) {}, otp.Valid, ""},
 		{"used once", func(t *testing.T, f *fixture, code string) {
+			t.Helper()
 			require.Equal(t, otp.Valid, f.verify(t, f.draft.Record.ID, code))
 		}, otp.AlreadyUsed, "OTP already used"},
 		{"a millisecond before expiry", func(_ *testing.T, f *fixture, _ string) {
@@ -191,6 +192,7 @@ func TestVerify_ReasonsInOrder(t *testing.T) {
 		}, otp.Valid, ""},
 		{"at expiry", func(_ *testing.T, f *fixture, _ string) { f.now = f.now.Add(10 * time.Minute) }, otp.Expired, "OTP expired"},
 		{"expired before used", func(t *testing.T, f *fixture, code string) {
+			t.Helper()
 			require.Equal(t, otp.Valid, f.verify(t, f.draft.Record.ID, code))
 			f.now = f.now.Add(time.Hour)
 		}, otp.Expired, "OTP expired"},
@@ -200,21 +202,25 @@ func TestVerify_ReasonsInOrder(t *testing.T) {
 			f.now = f.now.Add(time.Hour)
 		}, otp.Expired, "OTP expired"},
 		{"locked", func(t *testing.T, f *fixture, _ string) {
+			t.Helper()
 			for range 3 {
 				require.Equal(t, otp.Wrong, f.verify(t, f.draft.Record.ID, "wrong"), "the last allowed one too")
 			}
 		}, otp.TooManyAttempts, "Too many attempts"},
 		{"superseded before locked", func(t *testing.T, f *fixture, _ string) {
+			t.Helper()
 			for range 3 {
 				f.verify(t, f.draft.Record.ID, "wrong")
 			}
 			f.draft.Record.Supersede(f.now)
 		}, otp.WasSuperseded, "OTP superseded"},
 		{"used stays used when superseded", func(t *testing.T, f *fixture, code string) {
+			t.Helper()
 			f.verify(t, f.draft.Record.ID, code)
 			f.draft.Record.Supersede(f.now)
 		}, otp.AlreadyUsed, "OTP already used"},
 		{"one wrong code before", func(t *testing.T, f *fixture, _ string) {
+			t.Helper()
 			require.Equal(t, "Invalid OTP", f.verify(t, f.draft.Record.ID, "000").Reason())
 		}, otp.Valid, ""},
 		{"cancelled", func(_ *testing.T, f *fixture, _ string) { f.draft.Record.State = otp.Cancelled }, otp.NotFound, "OTP not found"},

@@ -24,7 +24,7 @@ func NewID(now time.Time, random io.Reader) (ID, error) {
 		return ID{}, fmt.Errorf("draw id: %w", err)
 	}
 	var ms [8]byte
-	binary.BigEndian.PutUint64(ms[:], uint64(now.UnixMilli())) //nolint:gosec // after 1970, and 48 bits last till the year 10889
+	binary.BigEndian.PutUint64(ms[:], uint64(now.UnixMilli())) // 48 bits last till the year 10889
 	copy(id[:6], ms[2:])
 	id[6] = id[6]&0x0f | 0x70
 	id[8] = id[8]&0x3f | 0x80

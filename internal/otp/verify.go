@@ -22,7 +22,7 @@ const (
 
 // Reason is the public sentence for a verdict, part of the contract: it never changes. Valid has none.
 func (v Verdict) Reason() string {
-	switch v {
+	switch v { //nolint:exhaustive // Valid has no reason
 	case NotFound:
 		return "OTP not found"
 	case Expired:

@@ -45,7 +45,7 @@ func (r *Relay) takeDue() []dueRow {
 	now := r.cfg.Now()
 	var out []dueRow
 	for len(r.due) > 0 && r.due[0].at <= now.UnixNano() && len(out) < page {
-		entry := heap.Pop(&r.due).(dueEntry) //nolint:forcetypeassert,errcheck // only schedule pushes
+		entry := heap.Pop(&r.due).(dueEntry) //nolint:forcetypeassert // only schedule pushes
 		w, ok := r.rows[entry.id]
 		if !ok || w.due != entry.at {
 			continue

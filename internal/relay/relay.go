@@ -145,7 +145,7 @@ func (r *Relay) schedule(id job.ID, w *row, at time.Time) {
 }
 
 // Run relays until ctx ends, beginning with what an earlier run left in the outbox.
-func (r *Relay) Run(ctx context.Context) error {
+func (r *Relay) Run(ctx context.Context) {
 	var recovering sync.WaitGroup
 	recovering.Go(func() { r.recover(ctx) })
 	defer recovering.Wait()
@@ -155,7 +155,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-r.wake:
 		case <-tick.C:
 		}
@@ -329,7 +329,7 @@ func (h dueHeap) Less(i, j int) bool { return h[i].at < h[j].at }
 func (h dueHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 
 // Push is for container/heap.
-func (h *dueHeap) Push(x any) { *h = append(*h, x.(dueEntry)) } //nolint:forcetypeassert,errcheck // only schedule pushes
+func (h *dueHeap) Push(x any) { *h = append(*h, x.(dueEntry)) } //nolint:forcetypeassert // only schedule pushes
 
 // Pop is for container/heap.
 func (h *dueHeap) Pop() any {

@@ -102,7 +102,7 @@ func (n *node) start(relaying bool) {
 	go func() { ended <- n.broker.Run(ctx) }()
 	if relaying {
 		running = 3
-		go func() { ended <- n.relay.Run(ctx) }()
+		go func() { n.relay.Run(ctx); ended <- nil }()
 		noted := status.SinkFunc(func(_ context.Context, s []job.Status) error { n.relay.Note(s); return nil })
 		go func() { ended <- n.broker.Statuses(ctx, "records", status.Fan(n.store, noted).Apply) }()
 	}
@@ -114,7 +114,7 @@ func (n *node) start(relaying bool) {
 		stopped = true
 		cancel()
 		for range running {
-			<-ended
+			require.NoError(n.t, <-ended)
 		}
 		n.nc.Close()
 		require.NoError(n.t, n.store.Close())

@@ -16,6 +16,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -195,12 +197,12 @@ func (a *App) openServer(ctx context.Context, service *otp.Service) error {
 
 // URL is where the API can be reached from this machine.
 func (a *App) URL() string {
-	addr := a.listener.Addr().(*net.TCPAddr) //nolint:forcetypeassert,errcheck // we listen on TCP
+	addr := a.listener.Addr().(*net.TCPAddr) //nolint:forcetypeassert // we listen on TCP
 	host := addr.IP.String()
 	if addr.IP.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, fmt.Sprint(addr.Port))
+	return "http://" + net.JoinHostPort(host, strconv.Itoa(addr.Port))
 }
 
 // Run serves until ctx ends, then drains: new requests are refused, those under way are answered, committed jobs
@@ -208,7 +210,7 @@ func (a *App) URL() string {
 func (a *App) Run(ctx context.Context) error {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var group sync.WaitGroup
-	group.Go(func() { a.broker.Run(background) })
+	group.Go(func() { a.watch("queue", a.broker.Run(background)) })
 	group.Go(func() { a.relay.Run(background) })
 	group.Go(func() { a.project(background) })
 	sending := make(chan error, 1)
@@ -248,9 +250,9 @@ func (a *App) onClose(name string, do func() error) {
 // close undoes what was opened, the last first.
 func (a *App) close() error {
 	var errs []error
-	for i := len(a.cleanups) - 1; i >= 0; i-- {
-		if err := a.cleanups[i].do(); err != nil {
-			errs = append(errs, fmt.Errorf("close %s: %w", a.cleanups[i].name, err))
+	for _, c := range slices.Backward(a.cleanups) {
+		if err := c.do(); err != nil {
+			errs = append(errs, fmt.Errorf("close %s: %w", c.name, err))
 		}
 	}
 	a.cleanups = nil
@@ -260,7 +262,12 @@ func (a *App) close() error {
 // project folds the statuses of the senders into the records, and tells the relay what is settled.
 func (a *App) project(ctx context.Context) {
 	sink := status.Fan(a.records, status.SinkFunc(a.noted))
-	if err := a.broker.Statuses(ctx, "records", sink.Apply); err != nil && ctx.Err() == nil {
-		a.o.Logger.Error("statuses no longer followed", "err", err)
+	a.watch("statuses", a.broker.Statuses(ctx, "records", sink.Apply))
+}
+
+// watch logs that a part ended by itself, which only happens when the connection to the queue was closed.
+func (a *App) watch(part string, err error) {
+	if err != nil {
+		a.o.Logger.Error("part has stopped", "part", part, "err", err)
 	}
 }

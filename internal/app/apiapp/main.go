@@ -62,7 +62,7 @@ func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) //nolint:gosec // a file descriptor fits an int
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // printPoolKeys prints what a sender of these pools, and of no other, may know.

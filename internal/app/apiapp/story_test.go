@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -184,8 +185,8 @@ func TestStory_TheTraceOfOneOTP(t *testing.T) {
 
 	logged := w.log.of(id)
 	at := map[string]int{}
-	for i := len(logged) - 1; i >= 0; i-- {
-		at[logged[i]] = i // the first time
+	for i, step := range slices.Backward(logged) {
+		at[step] = i // the first time
 	}
 	for _, step := range told {
 		require.Contains(t, at, step, "told, and not done: %v", logged)
@@ -196,7 +197,9 @@ func TestStory_TheTraceOfOneOTP(t *testing.T) {
 	// What must follow what; receipts, settling and the answer to the client run beside the rest.
 	for _, chain := range [][]string{
 		{"job committed", "job published", "job taken", "job claimed", "message sent", "sent stored", "otp tried"},
-		{"job committed", "otp issued"}, {"job claimed", "receipt stored"}, {"message sent", "job settled", "otp tried"},
+		{"job committed", "otp issued"},
+		{"job claimed", "receipt stored"},
+		{"message sent", "job settled", "otp tried"},
 	} {
 		for i := 1; i < len(chain); i++ {
 			require.Less(t, at[chain[i-1]], at[chain[i]], "%s, then %s: %v", chain[i-1], chain[i], logged)

@@ -97,15 +97,14 @@ func serve(ctx context.Context, cfg config.Sender, logger *slog.Logger) error {
 	})
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan error, 1)
-	go func() { done <- broker.Run(background) }()
+	go func() { done <- broker.Run(background) }() // ends by stop
 	health, err := listenHealth(cfg.SenderAddr, app, broker.Connected)
 	if err == nil {
 		err = app.Run(ctx)
 		err = errors.Join(err, health.stop())
 	}
 	stop()
-	<-done
-	return err
+	return errors.Join(err, <-done)
 }
 
 func pairMain(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {

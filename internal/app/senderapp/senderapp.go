@@ -143,14 +143,12 @@ func (a *App) paired(ctx context.Context, devices *whatsapp.Devices) (whatsapp.S
 		if err == nil {
 			return stored, true, nil
 		}
-		if ctx.Err() == nil {
-			a.o.Logger.Warn("no session paired yet", "err", err)
-		}
-		if pause(ctx, lookAgain) != nil {
-			break
+		a.o.Logger.Warn("no session paired yet", "err", err)
+		if err := pause(ctx, lookAgain); err != nil {
+			return whatsapp.Stored{}, false, err
 		}
 	}
-	return whatsapp.Stored{}, false, nil
+	return whatsapp.Stored{}, false, ctx.Err()
 }
 
 // runSession connects a session and delivers jobs through it until ctx ends or the session dies.
