@@ -50,14 +50,14 @@ func TestMain(m *testing.M) {
 }
 
 // start starts a simulator that ends with the test.
-func start(t testing.TB, dir string) *whatsim.Server {
-	t.Helper()
+func start(tb testing.TB, dir string) *whatsim.Server {
+	tb.Helper()
 	s, err := whatsim.Start(whatsim.Options{Dir: dir, RootKey: whatsim.SharedRoot()})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, s.Close()) })
 	pub, err := hex.DecodeString(s.RootKeyHex())
-	require.NoError(t, err)
-	require.Equal(t, whatsmeow.WACertPubKey[:], pub)
+	require.NoError(tb, err)
+	require.Equal(tb, whatsmeow.WACertPubKey[:], pub)
 	return s
 }
 
@@ -102,47 +102,47 @@ var template struct {
 const owner = "905550000001" // the account most tests send from
 
 // ready gives a simulator and a connected client of owner, as they are after a restart of both.
-func ready(t testing.TB) (*whatsim.Server, *client) {
-	t.Helper()
+func ready(tb testing.TB) (*whatsim.Server, *client) {
+	tb.Helper()
 	state, db := filepath.Join(template.dir, "sim"), filepath.Join(template.dir, "wa.db")
 	template.once.Do(func() {
-		s := start(t, state)
+		s := start(tb, state)
 		l := &line{}
 		l.use(s)
-		devices := openDatabase(t, db)
-		c := newClient(t, l, devices, devices.NewDevice())
-		c.pair(t, s, owner)
+		devices := openDatabase(tb, db)
+		c := newClient(tb, l, devices, devices.NewDevice())
+		c.pair(tb, s, owner)
 		c.Disconnect()
-		require.NoError(t, devices.Close())
-		require.NoError(t, s.Close())
+		require.NoError(tb, devices.Close())
+		require.NoError(tb, s.Close())
 	})
-	dir := t.TempDir()
-	require.NoError(t, os.CopyFS(filepath.Join(dir, "sim"), os.DirFS(state)))
+	dir := tb.TempDir()
+	require.NoError(tb, os.CopyFS(filepath.Join(dir, "sim"), os.DirFS(state)))
 	raw, err := os.ReadFile(db)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "wa.db"), raw, 0o600))
-	s := start(t, filepath.Join(dir, "sim"))
-	first := &client{line: &line{}, db: openDatabase(t, filepath.Join(dir, "wa.db")), number: owner}
+	require.NoError(tb, err)
+	require.NoError(tb, os.WriteFile(filepath.Join(dir, "wa.db"), raw, 0o600))
+	s := start(tb, filepath.Join(dir, "sim"))
+	first := &client{line: &line{}, db: openDatabase(tb, filepath.Join(dir, "wa.db")), number: owner}
 	first.line.use(s)
-	return s, first.again(t)
+	return s, first.again(tb)
 }
 
 // database is an empty device database of a client.
-func database(t testing.TB) *sqlstore.Container {
-	t.Helper()
-	return openDatabase(t, filepath.Join(t.TempDir(), "wa.db"))
+func database(tb testing.TB) *sqlstore.Container {
+	tb.Helper()
+	return openDatabase(tb, filepath.Join(tb.TempDir(), "wa.db"))
 }
 
-func openDatabase(t testing.TB, path string) *sqlstore.Container {
-	t.Helper()
+func openDatabase(tb testing.TB, path string) *sqlstore.Container {
+	tb.Helper()
 	dsn := "file:" + path +
 		"?_pragma=foreign_keys(1)&_pragma=journal_mode(WAL)&_pragma=busy_timeout(10000)&_pragma=synchronous(OFF)&_txlock=immediate"
 	db, err := sql.Open("sqlite", dsn)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	db.SetMaxOpenConns(1)
 	c := sqlstore.NewWithDB(db, "sqlite", waLog.Noop)
-	require.NoError(t, c.Upgrade(t.Context()))
-	t.Cleanup(func() { require.NoError(t, c.Close()) })
+	require.NoError(tb, c.Upgrade(tb.Context()))
+	tb.Cleanup(func() { require.NoError(tb, c.Close()) })
 	return c
 }
 
@@ -157,8 +157,8 @@ type client struct {
 	skipped []any // events that nobody has waited for yet
 }
 
-func newClient(t testing.TB, l *line, db *sqlstore.Container, dev *store.Device) *client {
-	t.Helper()
+func newClient(tb testing.TB, l *line, db *sqlstore.Container, dev *store.Device) *client {
+	tb.Helper()
 	transport := &http.Transport{
 		DialTLSContext: l.dial,
 		DialContext:    func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no network") },
@@ -175,7 +175,7 @@ func newClient(t testing.TB, l *line, db *sqlstore.Container, dev *store.Device)
 		default:
 		}
 	})
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		c.Disconnect()
 		transport.CloseIdleConnections()
 	})
@@ -183,35 +183,35 @@ func newClient(t testing.TB, l *line, db *sqlstore.Container, dev *store.Device)
 }
 
 // paired pairs a new client and waits until it is connected.
-func paired(t testing.TB, s *whatsim.Server, number string) *client {
-	t.Helper()
+func paired(tb testing.TB, s *whatsim.Server, number string) *client {
+	tb.Helper()
 	l := &line{}
 	l.use(s)
-	db := database(t)
-	c := newClient(t, l, db, db.NewDevice())
-	c.pair(t, s, number)
+	db := database(tb)
+	c := newClient(tb, l, db, db.NewDevice())
+	c.pair(tb, s, number)
 	return c
 }
 
-func (c *client) pair(t testing.TB, s *whatsim.Server, number string) {
-	t.Helper()
+func (c *client) pair(tb testing.TB, s *whatsim.Server, number string) {
+	tb.Helper()
 	c.number = number
-	got, err := s.Pair(t.Context(), c.showQR(t), number)
-	require.NoError(t, err)
-	require.Equal(t, number, got.Account)
-	await[*events.Connected](t, c)
-	require.Equal(t, got.JID, c.Store.ID.String())
+	got, err := s.Pair(tb.Context(), c.showQR(tb), number)
+	require.NoError(tb, err)
+	require.Equal(tb, number, got.Account)
+	await[*events.Connected](tb, c)
+	require.Equal(tb, got.JID, c.Store.ID.String())
 }
 
 // showQR connects an unpaired client and returns its first code.
-func (c *client) showQR(t testing.TB) string {
-	t.Helper()
-	codes, err := c.GetQRChannel(t.Context())
-	require.NoError(t, err)
-	require.NoError(t, c.Connect())
+func (c *client) showQR(tb testing.TB) string {
+	tb.Helper()
+	codes, err := c.GetQRChannel(tb.Context())
+	require.NoError(tb, err)
+	require.NoError(tb, c.Connect())
 	item := <-codes
-	require.Equal(t, "code", item.Event)
-	ctx := t.Context()
+	require.Equal(tb, "code", item.Event)
+	ctx := tb.Context()
 	go func() { // the client hangs up when nobody reads
 		for more := true; more; {
 			select {
@@ -225,21 +225,21 @@ func (c *client) showQR(t testing.TB) string {
 }
 
 // again makes a second client of the same device, as a restarted program does.
-func (c *client) again(t testing.TB) *client {
-	t.Helper()
-	devices, err := c.db.GetAllDevices(t.Context())
-	require.NoError(t, err)
-	require.Len(t, devices, 1)
-	next := newClient(t, c.line, c.db, devices[0])
+func (c *client) again(tb testing.TB) *client {
+	tb.Helper()
+	devices, err := c.db.GetAllDevices(tb.Context())
+	require.NoError(tb, err)
+	require.Len(tb, devices, 1)
+	next := newClient(tb, c.line, c.db, devices[0])
 	next.number = c.number
-	require.NoError(t, next.Connect())
-	await[*events.Connected](t, next)
+	require.NoError(tb, next.Connect())
+	await[*events.Connected](tb, next)
 	return next
 }
 
 // await waits for an event that is a T and for which all of ok are true. Others are kept for later calls.
-func await[T any](t testing.TB, c *client, ok ...func(T) bool) T {
-	t.Helper()
+func await[T any](tb testing.TB, c *client, ok ...func(T) bool) T {
+	tb.Helper()
 	fits := func(e any) (T, bool) {
 		v, is := e.(T)
 		for _, f := range ok {
@@ -263,7 +263,7 @@ func await[T any](t testing.TB, c *client, ok ...func(T) bool) T {
 			c.skipped = append(c.skipped, e)
 		case <-timeout:
 			var none T
-			require.Failf(t, "event missing", "no %T among %T", none, c.skipped)
+			require.Failf(tb, "event missing", "no %T among %T", none, c.skipped)
 		}
 	}
 }
@@ -272,29 +272,29 @@ func receipt(id string, typ types.ReceiptType) func(*events.Receipt) bool {
 	return func(r *events.Receipt) bool { return r.MessageIDs[0] == id && r.Type == typ }
 }
 
-func patient(t testing.TB) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
+func patient(tb testing.TB) context.Context {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
+	tb.Cleanup(cancel)
 	return ctx
 }
 
-func (c *client) say(t testing.TB, to, text, id string) (whatsmeow.SendResponse, error) {
-	t.Helper()
-	return c.SendMessage(patient(t), types.NewJID(to, types.DefaultUserServer),
+func (c *client) say(tb testing.TB, to, text, id string) (whatsmeow.SendResponse, error) {
+	tb.Helper()
+	return c.SendMessage(patient(tb), types.NewJID(to, types.DefaultUserServer),
 		&waE2E.Message{Conversation: &text}, whatsmeow.SendRequestExtra{ID: id})
 }
 
-func (c *client) mustSay(t testing.TB, to, text, id string) {
-	t.Helper()
-	_, err := c.say(t, to, text, id)
-	require.NoError(t, err)
+func (c *client) mustSay(tb testing.TB, to, text, id string) {
+	tb.Helper()
+	_, err := c.say(tb, to, text, id)
+	require.NoError(tb, err)
 }
 
 // arrives waits for a message with that id.
-func arrives(t testing.TB, s *whatsim.Server, number, id string) whatsim.Message {
-	t.Helper()
-	m, err := s.WaitMessage(patient(t), number, func(m whatsim.Message) bool { return m.ID == id })
-	require.NoError(t, err)
+func arrives(tb testing.TB, s *whatsim.Server, number, id string) whatsim.Message {
+	tb.Helper()
+	m, err := s.WaitMessage(patient(tb), number, func(m whatsim.Message) bool { return m.ID == id })
+	require.NoError(tb, err)
 	return m
 }

@@ -133,6 +133,7 @@ func TestStory_Offline(t *testing.T) {
 	c.mustSay(t, "905551112233", "two", "A2")
 	require.Empty(t, s.Messages("905551112233"))
 	require.NoError(t, s.SetPhone("905551112233", whatsim.PhoneSettings{Online: new(true)}))
+	arrives(t, s, "905551112233", "A2")
 	shown := s.Messages("905551112233")
 	require.Len(t, shown, 2)
 	require.Equal(t, "two", shown[1].Text)
@@ -178,9 +179,9 @@ func TestStory_SameIDFromTwoAccounts(t *testing.T) {
 	m, err := s.WaitMessage(t.Context(), "905551112233", func(m whatsim.Message) bool { return m.From == "905550000002" })
 	require.NoError(t, err)
 	require.Equal(t, 1, m.Copies)
-	shown := s.Messages("905551112233")
-	require.Len(t, shown, 2)
-	require.Equal(t, 2, shown[0].Copies)
+	_, err = s.WaitMessage(patient(t), "905551112233", func(m whatsim.Message) bool { return m.From == owner && m.Copies == 2 })
+	require.NoError(t, err)
+	require.Len(t, s.Messages("905551112233"), 2)
 }
 
 func TestStory_AccountsWriteToEachOther(t *testing.T) {

@@ -103,6 +103,27 @@ func FuzzHandshake(f *testing.F) {
 	})
 }
 
+// tokenAsked says whether the client has its privacy token for a contact.
+func (c *client) tokenAsked(number string) bool {
+	return !c.DangerousInternals().GetTCTokenSenderTS(whatsim.LID(number)).IsZero() //nolint:staticcheck // nothing else tells
+}
+
+// byHand makes the client connect anew and leave later reconnects to the test. It returns the TCP connection.
+func (c *client) byHand(t *testing.T) net.Conn {
+	t.Helper()
+	c.Disconnect()
+	c.EnableAutoReconnect = false
+	var dialled net.Conn
+	c.line.wrap(func(conn net.Conn) net.Conn {
+		dialled = conn
+		return conn
+	})
+	require.NoError(t, c.Connect())
+	c.line.wrap(nil)
+	await[*events.Connected](t, c)
+	return dialled
+}
+
 // sendRaw sends a node as it is.
 func (c *client) sendRaw(ctx context.Context, n waBinary.Node) error {
 	return c.DangerousInternals().SendNode(ctx, n) //nolint:staticcheck // the only way to send what a client never would
@@ -144,6 +165,7 @@ func TestGarbage(t *testing.T) {
 	}
 	c.mustSay(t, friend, "still well", "A1")
 	require.Equal(t, "still well", arrives(t, s, friend, "A1").Text)
+	require.Eventually(t, func() bool { return c.tokenAsked(friend) }, patience, time.Millisecond)
 	require.NoError(t, c.sendRaw(t.Context(), waBinary.Node{Tag: "xmlstreamend"}))
 	await[*events.Disconnected](t, c)
 	await[*events.Connected](t, c)
@@ -168,6 +190,7 @@ func TestStory_FrozenClientIsReplaced(t *testing.T) {
 	t.Parallel()
 	s, c := ready(t)
 	c.mustSay(t, friend, "warm", "W")
+	require.Eventually(t, func() bool { return c.tokenAsked(friend) }, patience, time.Millisecond)
 	gate := new(sync.RWMutex)
 	c.line.wrap(func(conn net.Conn) net.Conn { return frozenConn{conn, gate} })
 	c.ResetConnection()
