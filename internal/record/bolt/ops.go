@@ -22,6 +22,8 @@ func (g *group) apply(o *op) error {
 		g.put(g.tx.Bucket([]byte(bucketMeta)), []byte(o.name), o.value)
 	case kindPurge:
 		g.purge(o)
+	case kindForget:
+		g.forget(o)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package bolt
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"wabek/internal/otp"
@@ -11,27 +12,39 @@ import (
 // purgeLoop deletes records whose retention is over, until Close or the end of the store. A pass goes from the
 // oldest record to the first that is too young to be due, in steps small enough that no request feels them: each is
 // an op like any other, so it shares a group's commit, or has a small one of its own.
+//
+// A second pass forgets the sealed message of each OTP that has expired unverified: nobody can need it any more.
+// It goes on where it stopped, so it reads each record once, and the whole file after a start.
 func (s *Store) purgeLoop() {
 	for s.pause(s.o.PurgeEvery) && s.purgePass() {
 	}
 }
 
-// purgePass runs one pass. It reports whether the store still runs.
+// purgePass runs one pass of both kinds. It reports whether the store still runs.
 func (s *Store) purgePass() bool {
-	var from otp.ID
+	var alive bool
+	if _, alive = s.steps(kindPurge, otp.ID{}); alive {
+		s.forgotten, alive = s.steps(kindForget, s.forgotten)
+	}
+	return alive
+}
+
+// steps runs ops of a kind from an id on, until there is no more to look at. It returns where to go on the next
+// time, and whether the store still runs.
+func (s *Store) steps(k kind, from otp.ID) (otp.ID, bool) {
 	for {
-		next, more, err := s.purgeStep(from)
+		next, more, err := s.purgeStep(k, from)
 		switch {
 		case errors.Is(err, otp.ErrBusy): // requests go first
 		case err != nil:
-			return false
+			return from, false
 		case !more:
-			return true
+			return next, true
 		default:
 			from = next
 		}
 		if !s.pause(s.o.PurgePause) {
-			return false
+			return from, false
 		}
 	}
 }
@@ -49,8 +62,8 @@ func (s *Store) pause(d time.Duration) bool {
 }
 
 // purgeStep looks at some records from an id on. It returns where to go on, if there is more to look at.
-func (s *Store) purgeStep(from otp.ID) (next otp.ID, more bool, err error) {
-	o := s.op(context.Background(), kindPurge)
+func (s *Store) purgeStep(k kind, from otp.ID) (next otp.ID, more bool, err error) {
+	o := s.op(context.Background(), k)
 	o.id = from
 	_, err = s.submit(o) // answered: its context never ends
 	next, more = o.id, o.more
@@ -89,4 +102,46 @@ func (g *group) purge(o *op) {
 	}
 	// In an hour without a request this is what shrinks the index.
 	g.store.history.prune(g.now.UnixMilli(), g.store.o.PurgeStep)
+}
+
+// forget runs one step of the second pass inside the transaction. It looks at what is older than any life of an OTP,
+// so that it needn't come back.
+func (g *group) forget(o *op) {
+	limit := g.now.Add(-otp.MaxExpiry)
+	var over []otp.ID
+	c := g.records.Cursor()
+	k, value := c.Seek(o.id[:])
+	for range g.store.o.PurgeStep {
+		if k == nil || otp.IssuedAt(otp.ID(k)).After(limit) {
+			break
+		}
+		if v, err := viewRecord(value); err == nil && len(v.sealed) > 0 && v.expires() <= g.now.UnixMilli() {
+			over = append(over, otp.ID(k))
+		}
+		o.id = after(otp.ID(k))
+		k, value = c.Next()
+	}
+	o.more = k != nil && !otp.IssuedAt(otp.ID(k)).After(limit)
+	for _, id := range over {
+		old := g.records.Get(id[:])
+		var r otp.Record
+		err := decodeRecord(id, old, &r)
+		if err == nil {
+			r.Sealed = nil
+			err = g.replace(&r, old)
+		}
+		if err != nil {
+			g.store.o.Logger.Error("a sealed message can't be forgotten", "job", id, "error", err)
+		}
+	}
+}
+
+// after is the least id above id.
+func after(id otp.ID) otp.ID {
+	for i := range slices.Backward(id[:]) {
+		if id[i]++; id[i] != 0 {
+			break
+		}
+	}
+	return id
 }

@@ -63,6 +63,40 @@ func TestPurge_JudgesEachRecordByItsOwnExpiry(t *testing.T) {
 	require.Equal(t, groups, s.Stats().Groups, "a pass that finds nothing costs no commit")
 }
 
+func TestPurge_ForgetsTheMessageOfAnOTPThatExpiredUnverified(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	o := calm(filepath.Join(t.TempDir(), "records.db"), c.now)
+	o.PurgeStep, o.PurgePause = 3, time.Microsecond
+	s := open(t, o)
+	var old []otp.Draft
+	for i := range byte(10) {
+		old = append(old, issue(t, s, draft(t, c.now(), time.Minute, i)))
+	}
+	sealed := func(d otp.Draft) int {
+		r, err := s.Get(context.Background(), d.Record.ID)
+		require.NoError(t, err)
+		return len(r.Sealed)
+	}
+	c.advance(otp.MaxExpiry - time.Millisecond)
+	young := issue(t, s, draft(t, c.now(), otp.MaxExpiry, 20))
+	require.True(t, s.PurgeNow())
+	require.Positive(t, sealed(old[0]), "one with the longest life could still be open")
+	c.advance(time.Millisecond)
+	require.True(t, s.PurgeNow())
+	for _, d := range old {
+		require.Zero(t, sealed(d))
+	}
+	require.Positive(t, sealed(young))
+	groups := s.Stats().Groups
+	require.True(t, s.PurgeNow())
+	require.Equal(t, groups, s.Stats().Groups, "what it has seen it doesn't write again")
+	c.advance(otp.MaxExpiry)
+	require.True(t, s.PurgeNow())
+	require.Zero(t, sealed(young))
+	require.Len(t, pending(t, s), 11, "the rows are the relay's to conclude")
+}
+
 func TestPurge_RunsByItself(t *testing.T) {
 	t.Parallel()
 	c := newClock()

@@ -121,6 +121,8 @@ type Store struct {
 	closeOnce sync.Once
 	closeErr  error
 
+	forgotten otp.ID // where the second pass of the purge goes on; its loop's own
+
 	purged  atomic.Int64
 	groups  atomic.Int64
 	pending atomic.Int64

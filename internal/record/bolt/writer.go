@@ -36,6 +36,7 @@ const (
 	kindApply
 	kindMeta
 	kindPurge
+	kindForget
 )
 
 // op is a write on its way through the queue. It belongs to its caller until it is queued, then to the writer
@@ -46,7 +47,7 @@ type op struct {
 	done chan error      // capacity 1: the writer never waits for a caller who has gone
 	err  error           // the outcome, if the group commits
 
-	id       otp.ID                  // issue, update; purge: where to go on
+	id       otp.ID                  // issue, update; purge, forget: where to go on
 	value    []byte                  // issue: the record; meta: the value
 	row      []byte                  // issue: the outbox row
 	job      job.Envelope            // issue
@@ -57,7 +58,7 @@ type op struct {
 	rule     func(*otp.Record) error // update
 	statuses []job.Status            // apply
 	name     string                  // meta
-	more     bool                    // purge: there is more to look at
+	more     bool                    // purge, forget: there is more to look at
 }
 
 func (s *Store) op(ctx context.Context, k kind) *op {
