@@ -68,6 +68,9 @@ func TestJobs_GivesOwnBeforeAnyAndOTPsBeforeNotices(t *testing.T) {
 	j := open(t, b, session)
 	var otps, notices []job.ID
 	for n := range 8 {
+		if n == 4 {
+			require.Zero(t, inFlight(t, nc, "WABEK_NOTICE"), "nor is one held then")
+		}
 		d := next(t, j)
 		if n < 4 {
 			require.Equal(t, job.LaneOTP, d.Job().Lane, "no notice while an OTP waits")
@@ -80,6 +83,20 @@ func TestJobs_GivesOwnBeforeAnyAndOTPsBeforeNotices(t *testing.T) {
 	require.ElementsMatch(t, []job.ID{"o-own-1", "o-own-2", "o-any-1", "o-any-2"}, otps)
 	require.ElementsMatch(t, []job.ID{"n-own-1", "n-own-2", "n-any-1", "n-any-2"}, notices)
 	require.EqualValues(t, 1, waitingOTPs(t, nc), "another session's job stays")
+}
+
+// inFlight counts what the consumers of session and of any have handed out, and nobody has acknowledged.
+func inFlight(t *testing.T, nc *nats.Conn, stream string) int {
+	t.Helper()
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	n := 0
+	for _, name := range []string{"any-default", session + "-default"} {
+		c, err := js.Consumer(within(t), stream, name)
+		require.NoError(t, err)
+		n += c.CachedInfo().NumAckPending
+	}
+	return n
 }
 
 // settle makes all lanes of j have a pull open and nothing held, with nobody waiting.
@@ -100,26 +117,19 @@ func TestJobs_KeepsWhatArrivesWhileNobodyWaitsAndGivesTheHighestFirst(t *testing
 	require.NoError(t, publish(t, b, own(notice("n-own"))))
 	require.NoError(t, publish(t, b, otp("o-any")))
 	require.NoError(t, publish(t, b, own(otp("o-own"))))
-	inFlight := func() int {
-		n := 0
-		js, err := jetstream.New(nc)
-		require.NoError(t, err)
-		for stream, names := range map[string][]string{
-			"WABEK_OTP": {"any-default", session + "-default"}, "WABEK_NOTICE": {session + "-default"},
-		} {
-			for _, name := range names {
-				c, err := js.Consumer(within(t), stream, name)
-				require.NoError(t, err)
-				n += c.CachedInfo().NumAckPending
-			}
-		}
-		return n
-	}
-	require.Eventually(t, func() bool { return inFlight() == 3 }, patient, 5*time.Millisecond)
-	// Held for longer than the ack wait: kept alive, not delivered again.
-	held := time.Now()
-	require.Eventually(t, func() bool { return time.Since(held) > 2500*time.Millisecond }, patient, 50*time.Millisecond)
-	for _, id := range []job.ID{"o-own", "o-any", "n-own"} {
+	require.Eventually(t, func() bool {
+		return inFlight(t, nc, "WABEK_OTP") == 2 && inFlight(t, nc, "WABEK_NOTICE") == 1
+	}, patient, 5*time.Millisecond)
+	// Held for longer than the ack wait: kept alive, not delivered to another.
+	rival, err := b.Jobs(context.Background(), pool, other)
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(context.Background(), 2500*time.Millisecond)
+	defer cancel()
+	_, err = rival.Next(ctx)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.NoError(t, rival.Close())
+	require.NoError(t, publish(t, b, otp("o-any-2"))) // stays in the queue: its lane holds one already
+	for _, id := range []job.ID{"o-own", "o-any", "o-any-2", "n-own"} {
 		d := next(t, j)
 		require.Equal(t, id, d.Job().ID)
 		require.Equal(t, 1, d.Deliveries())
@@ -324,7 +334,7 @@ func TestDelivery_ForwardThatCannotPublishKeepsTheJob(t *testing.T) {
 	ready(t, b)
 	require.NoError(t, publish(t, b, otp("job-1")))
 	d := next(t, open(t, b, session))
-	changeStream(t, nc, "WABEK_OTP", func(c *jetstream.StreamConfig) { c.MaxMsgs = 1 })
+	changeStream(t, nc, func(c *jetstream.StreamConfig) { c.MaxMsgs = 1 })
 	require.ErrorIs(t, d.Forward(within(t), other), queue.ErrUnavailable)
 	require.EqualValues(t, 1, waitingOTPs(t, nc))
 	require.NoError(t, d.Retry(0), "it is still ours to give back")

@@ -17,12 +17,12 @@ import (
 	"wabek/internal/queue"
 )
 
-// changeStream changes a stream as an operator or a fault would.
-func changeStream(t *testing.T, nc *nats.Conn, name string, change func(*jetstream.StreamConfig)) {
+// changeStream changes the stream of OTPs as an operator or a fault would.
+func changeStream(t *testing.T, nc *nats.Conn, change func(*jetstream.StreamConfig)) {
 	t.Helper()
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
-	s, err := js.Stream(within(t), name)
+	s, err := js.Stream(within(t), "WABEK_OTP")
 	require.NoError(t, err)
 	cfg := s.CachedInfo().Config
 	change(&cfg)
@@ -62,7 +62,7 @@ func TestPublish_IntoAFullStreamFails(t *testing.T) {
 	nc := connect(t, serve(t))
 	b := run(t, nc, queue.Options{})
 	ready(t, b)
-	changeStream(t, nc, "WABEK_OTP", func(c *jetstream.StreamConfig) { c.MaxMsgs = 1 })
+	changeStream(t, nc, func(c *jetstream.StreamConfig) { c.MaxMsgs = 1 })
 	require.NoError(t, publish(t, b, otp("job-1")))
 	require.ErrorIs(t, publish(t, b, otp("job-2")), queue.ErrUnavailable)
 }
@@ -93,6 +93,26 @@ func TestPublish_FailsSoonWhileDisconnected(t *testing.T) {
 	require.ErrorIs(t, publish(t, b, otp("job-1")), queue.ErrUnavailable) // an hour before its timeout
 }
 
+func TestPublish_InFlightFailsWithItsConnection(t *testing.T) {
+	t.Parallel()
+	srv := startProcessless(t)
+	nc := dial(t, srv.addr)
+	b := run(t, nc, queue.Options{AckTimeout: time.Hour})
+	ready(t, b)
+	changeStream(t, nc, func(c *jetstream.StreamConfig) { c.NoAck = true })
+	answer := make(chan error, 1)
+	b.Publish(within(t), otp("job-1"), time.Minute, func(err error) { answer <- err })
+	require.Equal(t, 1, b.InFlight())
+	require.Eventually(t, func() bool { return waitingOTPs(t, nc) == 1 }, patient, 5*time.Millisecond)
+	srv.stop()
+	select {
+	case err := <-answer:
+		require.ErrorIs(t, err, queue.ErrUnavailable)
+	case <-time.After(patient):
+		require.Fail(t, "never answered")
+	}
+}
+
 func TestPublish_BeforeNATSWasEverThereFailsSoon(t *testing.T) {
 	t.Parallel()
 	b := run(t, dial(t, "127.0.0.1:1"), queue.Options{AckTimeout: time.Hour})
@@ -111,7 +131,7 @@ func TestPublish_GivesUpWhereNoAcknowledgementComesAndBlocksOnlyOnAFullWindow(t 
 	nc := connect(t, serve(t))
 	b := run(t, nc, queue.Options{AckTimeout: 300 * time.Millisecond, MaxInFlight: 2})
 	ready(t, b)
-	changeStream(t, nc, "WABEK_OTP", func(c *jetstream.StreamConfig) { c.NoAck = true })
+	changeStream(t, nc, func(c *jetstream.StreamConfig) { c.NoAck = true })
 
 	answers := make(chan error, 3)
 	for i := range 2 {
@@ -124,10 +144,9 @@ func TestPublish_GivesUpWhereNoAcknowledgementComesAndBlocksOnlyOnAFullWindow(t 
 	err := <-answers // of the one that found no room
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorIs(t, err, queue.ErrUnavailable)
+	require.Eventually(t, func() bool { return len(answers) == 2 }, patient, 5*time.Millisecond)
 	for range 2 {
-		err := <-answers
-		require.ErrorIs(t, err, queue.ErrUnavailable)
-		require.ErrorIs(t, err, nats.ErrTimeout)
+		require.ErrorIs(t, <-answers, nats.ErrTimeout)
 	}
 	require.Zero(t, b.InFlight())
 }
