@@ -17,7 +17,6 @@ import (
 	"go.mau.fi/whatsmeow/types"
 	"go.mau.fi/whatsmeow/types/events"
 	waLog "go.mau.fi/whatsmeow/util/log"
-	"google.golang.org/protobuf/proto"
 
 	"wabek/internal/job"
 )
@@ -40,7 +39,7 @@ func BenchmarkSend(b *testing.B) {
 	bareSend := func(m prepared) {
 		ctx, cancel := context.WithTimeout(b.Context(), 20*time.Second)
 		defer cancel()
-		_, err := bare.SendMessage(ctx, jid, &waE2E.Message{Conversation: proto.String(m.body.Text)},
+		_, err := bare.SendMessage(ctx, jid, &waE2E.Message{Conversation: new(m.body.Text)},
 			whatsmeow.SendRequestExtra{ID: m.body.MessageID})
 		require.NoError(b, err)
 	}

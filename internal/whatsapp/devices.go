@@ -86,7 +86,7 @@ func openDevices(ctx context.Context, dir string, log *slog.Logger) (*Devices, e
 
 // lockFile takes the lock of the database. The kernel lets go of it when the process ends, however it ends.
 func lockFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // in the data directory, which the operator names
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func lockFile(path string) (*os.File, error) {
 
 // openSQLite makes the file with rights for the owner alone, which SQLite's side files inherit, and opens it.
 func openSQLite(path, pragmas string) (*sql.DB, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // in the data directory, which the operator names
 	if err != nil {
 		return nil, err
 	}

@@ -120,7 +120,7 @@ func (s *Session) run(ctx context.Context) {
 			pause = backoff(tries)
 			tries++
 		}
-		s.log.Warn("connection ended", "why", end.why, "next_try_in", pause.Round(time.Millisecond), "dead", end.state.Dead())
+		s.log.WarnContext(ctx, "connection ended", "why", end.why, "next_try_in", pause.Round(time.Millisecond), "dead", end.state.Dead())
 		if end.state.Dead() {
 			s.setState(end.state)
 			<-ctx.Done()

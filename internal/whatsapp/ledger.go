@@ -107,7 +107,7 @@ func OpenLedger(ctx context.Context, dir string, now func() time.Time) (*Ledger,
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", errors.Join(err, db.Close()))
 	}
-	go w.run()
+	go w.run() //nolint:contextcheck // ends by Close: a commit is never broken off
 	return l, nil
 }
 

@@ -109,7 +109,7 @@ func TestLedger_PurgesBodiesThenIDs(t *testing.T) {
 	for n := range many {
 		wg.Go(func() {
 			_, err := l.Begin(t.Context(), entry(c, n))
-			require.NoError(t, err) //nolint:testifylint // a failure here fails the test all the same
+			require.NoError(t, err)
 		})
 	}
 	wg.Wait()

@@ -116,6 +116,7 @@ func (l *Ledger) newWriter(ctx context.Context) (*ledgerWriter, error) {
 		&w.look:  `SELECT job, sent FROM sent WHERE wa_id = ?`,
 		&w.claim: `UPDATE sent SET session = ? WHERE wa_id = ?`,
 	} {
+		//nolint:sqlclosecheck // they live and end with the connection
 		if *stmt, err = conn.PrepareContext(ctx, text); err != nil {
 			return nil, errors.Join(err, conn.Close())
 		}

@@ -16,10 +16,10 @@ import (
 
 // TestSession_RefusedLogins: each way in which WhatsApp ends a session, at the login and while connected, has its
 // state; the dead ones say so, and the device stays in the database whatever it was.
-func TestSession_RefusedLogins(t *testing.T) {
+func TestSession_RefusedLogins(t *testing.T) { //nolint:tparallel // the subtests share a device
 	t.Parallel()
 	w := newWorld(t)
-	for name, c := range map[string]struct {
+	for name, c := range map[string]struct { //nolint:paralleltest // they share a device
 		code   int
 		ms     int
 		state  whatsapp.Code
@@ -37,7 +37,7 @@ func TestSession_RefusedLogins(t *testing.T) {
 		"400 is refused, may pass":  {code: 400, state: whatsapp.Refused, class: job.SessionFault, reason: job.ReasonDisconnected, retry: time.Minute},
 		"429 is refused, may pass":  {code: 429, state: whatsapp.Refused, class: job.SessionFault, reason: job.ReasonDisconnected, retry: time.Minute},
 	} {
-		t.Run(name, func(t *testing.T) { //nolint:paralleltest // they share a device
+		t.Run(name, func(t *testing.T) {
 			w.sim.ClearFaults()
 			w.fault(t, whatsim.Fault{Kind: "login_failure", Code: c.code, MS: c.ms})
 			n := w.open(t)
@@ -65,25 +65,25 @@ func TestSession_RefusedLogins(t *testing.T) {
 }
 
 // TestSession_Reconnects: what passes by itself is followed by a new login, and the session sends again.
-func TestSession_Reconnects(t *testing.T) {
+func TestSession_Reconnects(t *testing.T) { //nolint:tparallel // the subtests share a session
 	t.Parallel()
 	w := newWorld(t)
 	n := w.up(t)
 	to := newNumber(t)
-	for name, f := range map[string]whatsim.Fault{
+	for name, f := range map[string]whatsim.Fault{ //nolint:paralleltest // they share a session
 		"515 asks to reconnect":         {Kind: "stream_error", Code: 515},
 		"503 is a restart":              {Kind: "stream_error", Code: 503},
 		"500 is an unknown error":       {Kind: "stream_error", Code: 500},
 		"a message cuts the connection": {Kind: "drop"},
 	} {
-		t.Run(name, func(t *testing.T) { //nolint:paralleltest // they share a session
-			logins := n.states.count(whatsapp.Connected)
+		t.Run(name, func(t *testing.T) {
+			logins := n.states.logins()
 			w.fault(t, f)
 			env, body := w.message(t, to, name)
 			if f.Kind == "drop" {
 				require.NoError(t, n.Send(within(t), env, body))
 			}
-			require.Eventually(t, func() bool { return n.states.count(whatsapp.Connected) > logins }, patience, 5*time.Millisecond)
+			require.Eventually(t, func() bool { return n.states.logins() > logins }, patience, 5*time.Millisecond)
 			require.NoError(t, n.Send(within(t), env, body))
 			w.shows(t, to, name)
 		})
@@ -157,7 +157,7 @@ func TestSession_NobodyListens(t *testing.T) {
 	require.Equal(t, whatsapp.Connecting, n.State().Code)
 }
 
-func TestSession_StopAndStart(t *testing.T) {
+func TestSession_StopAndStart(t *testing.T) { //nolint:tparallel // the subtests share a device
 	t.Parallel()
 	w := newWorld(t)
 	t.Run("stop before start, and twice", func(t *testing.T) { //nolint:paralleltest // they share a device
@@ -206,7 +206,7 @@ func TestDevices_OneProcessAtATime(t *testing.T) {
 	require.NoError(t, second.Close())
 }
 
-func TestPair_TellsWhyItFailed(t *testing.T) {
+func TestPair_TellsWhyItFailed(t *testing.T) { //nolint:tparallel // the subtests share a database
 	t.Parallel()
 	w := newWorld(t)
 	devices, err := whatsapp.OpenDevices(t.Context(), t.TempDir(), w.logs.logger())

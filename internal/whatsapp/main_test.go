@@ -2,8 +2,11 @@ package whatsapp_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,8 +25,20 @@ import (
 
 const patience = 20 * time.Second // how long anything may take before a test fails
 
+var paired template
+
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m)
+	dir, err := os.MkdirTemp("", "whatsapp-test")
+	if err == nil {
+		paired, err = newTemplate(context.Background(), dir)
+	}
+	if err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(dir)
+		os.Exit(code)
+	}))
 }
 
 var nextNumber atomic.Int64
@@ -47,29 +62,56 @@ type world struct {
 	logs    *logBook
 }
 
-func startSim(tb testing.TB) *whatsim.Server {
-	tb.Helper()
-	sim, err := whatsim.Start(whatsim.Options{RootKey: whatsim.SharedRoot()})
-	require.NoError(tb, err)
-	tb.Cleanup(func() { require.NoError(tb, sim.Close()) })
-	return sim
+// template is a simulator's state and a sender's files with one paired device. Pairing makes 812 keys, so it is done
+// once and copied.
+type template struct {
+	simDir, dir string
+	stored      whatsapp.Stored
+	account     phone.Number
 }
 
-// newWorld starts a simulator and pairs a device with it.
+// newTemplate pairs the device that most tests use.
+func newTemplate(ctx context.Context, dir string) (t template, err error) {
+	t = template{simDir: filepath.Join(dir, "sim"), dir: filepath.Join(dir, "sender")}
+	sim, err := whatsim.Start(whatsim.Options{RootKey: whatsim.SharedRoot(), Dir: t.simDir})
+	if err != nil {
+		return t, err
+	}
+	defer func() { err = errors.Join(err, sim.Close()) }()
+	w := &world{sim: sim, logs: &logBook{}, place: whatsapp.Place{Endpoint: sim.Endpoint(), RootKey: sim.RootKeyHex()}}
+	if w.account, err = phone.Restore("+905559999999"); err != nil {
+		return t, err
+	}
+	devices, err := whatsapp.OpenDevices(ctx, t.dir, w.logs.logger())
+	if err != nil {
+		return t, err
+	}
+	t.account = w.account
+	t.stored, err = w.pair(ctx, devices)
+	return t, errors.Join(err, devices.Close())
+}
+
+// newWorld starts a simulator of its own that knows the paired device.
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
 	secret, err := keys.NewSecret(strings.Repeat("s", 32))
 	require.NoError(tb, err)
 	w := &world{
-		sim: startSim(tb), dir: tb.TempDir(), account: newNumber(tb), logs: &logBook{},
+		dir: filepath.Join(tb.TempDir(), "sender"), stored: paired.stored, account: paired.account, logs: &logBook{},
 		seal: keys.DeriveSealKeys(secret, keys.Secret{}),
 	}
+	simDir := filepath.Join(tb.TempDir(), "sim")
+	require.NoError(tb, os.CopyFS(simDir, os.DirFS(paired.simDir)))
+	require.NoError(tb, os.CopyFS(w.dir, os.DirFS(paired.dir)))
+	w.sim, err = whatsim.Start(whatsim.Options{RootKey: whatsim.SharedRoot(), Dir: simDir})
+	require.NoError(tb, err)
+	tb.Cleanup(func() {
+		require.NoError(tb, w.sim.Close())
+		if tb.Failed() {
+			tb.Log(w.logs.String())
+		}
+	})
 	w.place = whatsapp.Place{Endpoint: w.sim.Endpoint(), RootKey: w.sim.RootKeyHex()}
-	devices, err := whatsapp.OpenDevices(tb.Context(), w.dir, w.logs.logger())
-	require.NoError(tb, err)
-	w.stored, err = w.pair(tb.Context(), devices)
-	require.NoError(tb, err)
-	require.NoError(tb, devices.Close())
 	return w
 }
 
@@ -139,11 +181,12 @@ func (w *world) open(tb testing.TB, change ...func(*whatsapp.Config)) *node {
 }
 
 // up opens a session and waits until it may send.
-func (w *world) up(tb testing.TB, change ...func(*whatsapp.Config)) *node {
+func (w *world) up(tb testing.TB) *node {
 	tb.Helper()
-	n := w.open(tb, change...)
+	n := w.open(tb)
 	n.Start(tb.Context())
 	require.NoError(tb, n.Ready(within(tb)))
+	require.Eventually(tb, func() bool { return n.states.logins() == 1 }, patience, time.Millisecond)
 	return n
 }
 
@@ -221,9 +264,10 @@ func (b *stateBook) codes() []whatsapp.Code {
 	return codes
 }
 
-func (b *stateBook) count(code whatsapp.Code) (n int) {
+// logins counts how often the session has come up.
+func (b *stateBook) logins() (n int) {
 	for _, c := range b.codes() {
-		if c == code {
+		if c == whatsapp.Connected {
 			n++
 		}
 	}

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
-	"go.mau.fi/whatsmeow"
 	"go.mau.fi/whatsmeow/types/events"
 )
 
@@ -26,8 +27,14 @@ var (
 	ErrPairRefused = errors.New("pairing was refused")
 )
 
-// loginAfterPairing is how long the first login may take: it uploads 812 keys.
-const loginAfterPairing = 60 * time.Second
+// The times of pairing. WhatsApp sends six codes; its own client shows the first for a minute, the others for 20 s.
+const (
+	fullSet           = 6
+	firstCode         = 60 * time.Second
+	otherCodes        = 20 * time.Second
+	qrPatience        = 20 * time.Second // until the first code comes
+	loginAfterPairing = 60 * time.Second // it uploads 812 keys
+)
 
 // QRCode is one code to show. The next one follows when its time is over.
 type QRCode struct {
@@ -43,28 +50,24 @@ func Pair(ctx context.Context, devices *Devices, place Place, show func(QRCode),
 	if err != nil {
 		return Stored{}, err
 	}
-	p := pairing{cli: cli, connected: make(chan struct{}, 1), refused: make(chan error, 1)}
+	p := pairing{events: make(chan any, 64)}
 	cli.AddEventHandler(p.handle)
 	// The connection lives as long as its context, and the one of the login inherits it.
 	conn, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer hangUp()
 	defer cli.Disconnect()
-	codes, err := cli.GetQRChannel(conn)
-	if err != nil {
-		return Stored{}, fmt.Errorf("pair: %w", err)
-	}
 	if err := dial(ctx, conn, hangUp, cli); err != nil {
 		return Stored{}, fmt.Errorf("pair: %w", err)
 	}
-	if err := p.scan(ctx, codes, show); err != nil {
-		return Stored{}, err
+	if err := p.scan(ctx, show); err != nil {
+		return Stored{}, fmt.Errorf("pair: %w", err)
 	}
 	// From here on the phone shows the device as linked, so it is kept even where the first login fails.
 	stored, err := devices.adopt(ctx, *cli.Store.ID)
 	if err != nil {
 		return Stored{}, fmt.Errorf("store paired device: %w", err)
 	}
-	log.Info("device is linked, logging in", "session", stored.ID, "account", stored.Number)
+	log.InfoContext(ctx, "device is linked, logging in", "session", stored.ID, "account", stored.Number)
 	if err := p.login(ctx); err != nil {
 		err = fmt.Errorf("log in after pairing: %w", err)
 		if _, gone := devices.device(ctx, stored); errors.Is(gone, ErrNoDevice) {
@@ -75,74 +78,88 @@ func Pair(ctx context.Context, devices *Devices, place Place, show func(QRCode),
 	return stored, nil
 }
 
-type pairing struct {
-	cli       *whatsmeow.Client
-	connected chan struct{}
-	refused   chan error
-}
+// pairing follows one pairing. whatsmeow has a channel of codes of its own; it isn't used, because it panics where a
+// server hangs up while a code is being handed over.
+type pairing struct{ events chan any }
 
-// handle takes the events of the login that follows; those of pairing itself come through the QR channel.
+// handle keeps the events that matter. It never waits: it runs on the connection's queue.
 func (p *pairing) handle(event any) {
-	if _, ok := event.(*events.Connected); ok {
+	switch event.(type) {
+	case *events.QR, *events.RotateADVSecret, *events.PairSuccess, *events.PairError, *events.PairPasskeyRequest,
+		*events.PairPasskeyConfirmation, *events.PairPasskeyError, *events.QRScannedWithoutMultidevice,
+		*events.Connected, *events.Disconnected, events.PermanentDisconnect:
 		select {
-		case p.connected <- struct{}{}:
-		default:
-		}
-		return
-	}
-	if end, ok := event.(events.PermanentDisconnect); ok {
-		select {
-		case p.refused <- fmt.Errorf("%w: %s", ErrPairRefused, maskNumbers(end.PermanentDisconnectDescription())):
-		default:
+		case p.events <- event:
+		default: // nobody reads any more: there are only a few of them
 		}
 	}
 }
 
 // scan shows codes until a phone has scanned one.
-func (p *pairing) scan(ctx context.Context, codes <-chan whatsmeow.QRChannelItem, show func(QRCode)) error {
+func (p *pairing) scan(ctx context.Context, show func(QRCode)) error {
+	var codes []string // the one that is shown, and those to come
+	next := time.NewTimer(qrPatience)
+	defer next.Stop()
+	shown := func() {
+		valid := otherCodes
+		if len(codes) == fullSet {
+			valid = firstCode
+		}
+		next.Reset(valid)
+		show(QRCode{Text: codes[0], Valid: valid})
+	}
 	for {
 		select {
-		case item, open := <-codes:
-			if !open {
-				return pairEnd(ctx)
-			}
-			done, err := qrItem(item, show)
-			if done {
-				return err
-			}
 		case <-ctx.Done():
-			return fmt.Errorf("pair: %w", ctx.Err())
+			return ctx.Err()
+		case <-next.C:
+			if len(codes) < 2 {
+				return ErrPairTimeout
+			}
+			codes = codes[1:]
+			shown()
+		case event := <-p.events:
+			switch e := event.(type) {
+			case *events.PairSuccess:
+				return nil
+			case *events.QR:
+				if codes = slices.Clone(e.Codes); len(codes) == 0 {
+					return fmt.Errorf("%w: WhatsApp sent no code", ErrPairRefused)
+				}
+				shown()
+			case *events.RotateADVSecret: // the codes hold the secret
+				for i := range codes {
+					codes[i] = strings.Replace(codes[i], e.OldSecret, e.NewSecret, 1)
+				}
+				if len(codes) > 0 {
+					shown()
+				}
+			default:
+				if err := pairError(event); err != nil {
+					return err
+				}
+			}
 		}
 	}
 }
 
-func pairEnd(ctx context.Context) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("pair: %w", ctx.Err())
-	}
-	return ErrPairTimeout
-}
-
-// qrItem handles one item of the QR channel; done says that it is the last one, err nil then means success.
-func qrItem(item whatsmeow.QRChannelItem, show func(QRCode)) (done bool, err error) {
-	switch item.Event {
-	case whatsmeow.QRChannelEventCode:
-		show(QRCode{Text: item.Code, Valid: item.Timeout})
-		return false, nil
-	case whatsmeow.QRChannelSuccess.Event:
-		return true, nil
-	case whatsmeow.QRChannelTimeout.Event:
-		return true, ErrPairTimeout
-	case whatsmeow.QRChannelClientOutdated.Event:
-		return true, ErrPairOutdated
-	case whatsmeow.QRChannelEventPasskeyRequest, whatsmeow.QRChannelEventPasskeyResponse:
-		return true, ErrPairPasskey
-	case whatsmeow.QRChannelScannedWithoutMultidevice.Event:
-		return true, fmt.Errorf("%w: the phone's WhatsApp is too old for linked devices", ErrPairRefused)
-	case whatsmeow.QRChannelEventError:
-		return true, fmt.Errorf("%w: %w", ErrPairRefused, masked(item.Error))
+// pairError says what an event that ends a pairing means; nil for one that doesn't.
+func pairError(event any) error {
+	switch e := event.(type) {
+	case *events.PairError:
+		return fmt.Errorf("%w: %w", ErrPairRefused, masked(e.Error))
+	case *events.PairPasskeyRequest, *events.PairPasskeyConfirmation, *events.PairPasskeyError:
+		return ErrPairPasskey
+	case *events.QRScannedWithoutMultidevice:
+		return fmt.Errorf("%w: the phone's WhatsApp is too old for linked devices", ErrPairRefused)
+	case *events.ClientOutdated:
+		return ErrPairOutdated
+	case *events.Disconnected: // WhatsApp hangs up when the codes have run out
+		return ErrPairTimeout
+	case events.PermanentDisconnect:
+		return fmt.Errorf("%w: %s", ErrPairRefused, maskNumbers(e.PermanentDisconnectDescription()))
 	default:
-		return true, fmt.Errorf("%w: unexpected %s", ErrPairRefused, item.Event)
+		return nil
 	}
 }
 
@@ -150,14 +167,22 @@ func qrItem(item whatsmeow.QRChannelItem, show func(QRCode)) (done bool, err err
 func (p *pairing) login(ctx context.Context) error {
 	timer := time.NewTimer(loginAfterPairing)
 	defer timer.Stop()
-	select {
-	case <-p.connected:
-		return nil
-	case err := <-p.refused:
-		return err
-	case <-timer.C:
-		return fmt.Errorf("%w: no login within %s", ErrPairRefused, loginAfterPairing)
-	case <-ctx.Done():
-		return ctx.Err()
+	for {
+		select {
+		case event := <-p.events:
+			if _, ok := event.(*events.Connected); ok {
+				return nil
+			}
+			switch err := pairError(event); {
+			case errors.Is(err, ErrPairTimeout):
+				return fmt.Errorf("%w: the connection was cut; the device is linked and logs in at the next start", ErrPairRefused)
+			case err != nil:
+				return err
+			}
+		case <-timer.C:
+			return fmt.Errorf("%w: no login within %s", ErrPairRefused, loginAfterPairing)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }

@@ -114,7 +114,7 @@ func (s *Session) passReceipt(ctx context.Context, r receiptSet) {
 	for _, id := range r.ids {
 		e, found, err := s.cfg.Ledger.Find(ctx, id)
 		if err != nil {
-			s.log.Error("receipt can't be matched", "message", id, "err", err)
+			s.log.ErrorContext(ctx, "receipt can't be matched", "message", id, "err", err)
 			continue
 		}
 		if found {

@@ -9,7 +9,6 @@ import (
 	"go.mau.fi/whatsmeow/proto/waE2E"
 	"go.mau.fi/whatsmeow/store"
 	"go.mau.fi/whatsmeow/types"
-	"google.golang.org/protobuf/proto"
 
 	"wabek/internal/job"
 )
@@ -54,7 +53,7 @@ func (s *Session) Send(ctx context.Context, env job.Envelope, body job.Body) err
 }
 
 // textMessage makes a message. whatsmeow keeps and changes it, so each send needs a new one.
-func textMessage(text string) *waE2E.Message { return &waE2E.Message{Conversation: proto.String(text)} }
+func textMessage(text string) *waE2E.Message { return &waE2E.Message{Conversation: new(text)} }
 
 // conclude says what became of a try.
 func (s *Session) conclude(ctx context.Context, try *attempt, id types.MessageID, err error) error {
@@ -68,7 +67,7 @@ func (s *Session) conclude(ctx context.Context, try *attempt, id types.MessageID
 		return classify(err, false)
 	}
 	if err == nil {
-		s.cfg.Ledger.MarkSent(id)
+		s.cfg.Ledger.MarkSent(id) //nolint:contextcheck // it is sent, whatever becomes of the caller
 		return nil
 	}
 	failure := classify(err, true)

@@ -10,19 +10,15 @@ import (
 
 	"wabek/internal/job"
 	"wabek/internal/phone"
-	"wabek/internal/whatsapp"
 	"wabek/internal/whatsim"
 )
 
-func ptr[T any](v T) *T { return &v }
-
-func requireFailure(t *testing.T, err error, class job.FailureClass, reason job.Reason) *job.Failure {
+func requireFailure(t *testing.T, err error, class job.FailureClass, reason job.Reason) {
 	t.Helper()
 	var f *job.Failure
 	require.ErrorAs(t, err, &f)
 	require.Equal(t, class.String(), f.Class.String(), "class of: %v", err)
 	require.Equal(t, reason, f.Reason, "reason of: %v", err)
-	return f
 }
 
 func TestSend_NumberIsNotOnWhatsApp(t *testing.T) {
@@ -30,7 +26,7 @@ func TestSend_NumberIsNotOnWhatsApp(t *testing.T) {
 	w := newWorld(t)
 	n := w.up(t)
 	to := newNumber(t)
-	require.NoError(t, w.sim.SetPhone(to.Digits(), whatsim.PhoneSettings{Exists: ptr(false)}))
+	require.NoError(t, w.sim.SetPhone(to.Digits(), whatsim.PhoneSettings{Exists: new(false)}))
 	env, body := w.message(t, to, "Your code is 123456")
 	err := n.Send(within(t), env, body)
 	requireFailure(t, err, job.RecipientFault, job.ReasonNotOnWhatsApp)
@@ -49,7 +45,7 @@ func TestSend_RecipientLostItsAccount(t *testing.T) {
 	env, body := w.message(t, to, "one")
 	require.NoError(t, n.Send(within(t), env, body))
 	n.close() // the list of the number's devices is in memory only
-	require.NoError(t, w.sim.SetPhone(to.Digits(), whatsim.PhoneSettings{Exists: ptr(false)}))
+	require.NoError(t, w.sim.SetPhone(to.Digits(), whatsim.PhoneSettings{Exists: new(false)}))
 	before := w.sim.Sessions()[0].Stanzas
 
 	n = w.up(t)
@@ -58,11 +54,11 @@ func TestSend_RecipientLostItsAccount(t *testing.T) {
 	require.Equal(t, before, w.sim.Sessions()[0].Stanzas, "no stanza went out")
 }
 
-func TestSend_EveryFaultHasItsClass(t *testing.T) {
+func TestSend_EveryFaultHasItsClass(t *testing.T) { //nolint:tparallel // the subtests share a session
 	t.Parallel()
 	w := newWorld(t)
 	n := w.up(t)
-	for name, c := range map[string]struct {
+	for name, c := range map[string]struct { //nolint:paralleltest // they share a session
 		fault  whatsim.Fault
 		class  job.FailureClass
 		reason job.Reason
@@ -90,20 +86,23 @@ func TestSend_EveryFaultHasItsClass(t *testing.T) {
 			whatsim.Fault{Kind: "ack_delay", MS: 1500}, job.UnknownOutcome, job.ReasonUnconfirmed, 0,
 		},
 	} {
-		t.Run(name, func(t *testing.T) { //nolint:paralleltest // they share a session
+		t.Run(name, func(t *testing.T) {
 			to := newNumber(t)
 			env, body := w.message(t, to, "Your code is 123456")
 			w.fault(t, c.fault)
-			logins := n.states.count(whatsapp.Connected)
+			logins := n.states.logins()
 			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 			defer cancel()
-			f := requireFailure(t, n.Send(ctx, env, body), c.class, c.reason)
+			err := n.Send(ctx, env, body)
+			requireFailure(t, err, c.class, c.reason)
+			var f *job.Failure
+			require.ErrorAs(t, err, &f)
 			require.Equal(t, c.pause, f.RetryAfter)
 
 			// Whatever it was: the same session sends it under the same id when the fault is over, and the phone
 			// shows one message.
 			if c.class == job.UnknownOutcome {
-				require.Eventually(t, func() bool { return n.states.count(whatsapp.Connected) > logins }, patience, 5*time.Millisecond,
+				require.Eventually(t, func() bool { return n.states.logins() > logins }, patience, 5*time.Millisecond,
 					"the connection may be dead, so a new one is made")
 			}
 			require.NoError(t, n.Send(within(t), env, body))
@@ -113,11 +112,11 @@ func TestSend_EveryFaultHasItsClass(t *testing.T) {
 	}
 }
 
-func TestSend_FaultsThatAreNoFailure(t *testing.T) {
+func TestSend_FaultsThatAreNoFailure(t *testing.T) { //nolint:tparallel // the subtests share a session
 	t.Parallel()
 	w := newWorld(t)
 	n := w.up(t)
-	for name, c := range map[string]struct {
+	for name, c := range map[string]struct { //nolint:paralleltest // they share a session
 		fault whatsim.Fault
 		lost  bool
 	}{
@@ -129,7 +128,7 @@ func TestSend_FaultsThatAreNoFailure(t *testing.T) {
 		"WhatsApp takes it and drops it: only the receipts tell of it":  {fault: whatsim.Fault{Kind: "silent_drop"}, lost: true},
 		"the phone has it, but tells nobody: sent, but never delivered": {fault: whatsim.Fault{Kind: "receipt_withhold"}},
 	} {
-		t.Run(name, func(t *testing.T) { //nolint:paralleltest // they share a session
+		t.Run(name, func(t *testing.T) {
 			to := newNumber(t)
 			env, body := w.message(t, to, "Your code is 123456")
 			w.fault(t, c.fault)
@@ -229,7 +228,7 @@ func TestRetry_AfterRestart(t *testing.T) {
 	w := newWorld(t)
 	n := w.up(t)
 	to := newNumber(t)
-	require.NoError(t, w.sim.SetPhone(to.Digits(), whatsim.PhoneSettings{Online: ptr(false)}))
+	require.NoError(t, w.sim.SetPhone(to.Digits(), whatsim.PhoneSettings{Online: new(false)}))
 	w.fault(t, whatsim.Fault{Kind: "retry_receipt"})
 	env, body := w.message(t, to, "Your code is 123456")
 	require.NoError(t, n.Send(within(t), env, body))
@@ -237,7 +236,7 @@ func TestRetry_AfterRestart(t *testing.T) {
 	require.Empty(t, w.sim.Messages(to.Digits()))
 
 	again := w.up(t)
-	require.NoError(t, w.sim.SetPhone(to.Digits(), whatsim.PhoneSettings{Online: ptr(true)}))
+	require.NoError(t, w.sim.SetPhone(to.Digits(), whatsim.PhoneSettings{Online: new(true)}))
 	w.shows(t, to, body.Text)
 	again.awaitReceipt(t, env.ID, job.Delivered)
 }

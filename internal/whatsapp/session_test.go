@@ -46,9 +46,11 @@ func TestSession_PairSendReceiptsRestart(t *testing.T) {
 	require.NotContains(t, w.logs.String(), to.Digits())
 	require.NotContains(t, w.logs.String(), w.account.Digits())
 	require.NotContains(t, w.logs.String(), "123456")
-	for _, name := range []string{"devices.db", "devices.db.lock", "sent.db"} {
-		info, err := os.Stat(filepath.Join(w.dir, name))
+	for _, file := range []string{
+		filepath.Join(paired.dir, "devices.db"), filepath.Join(paired.dir, "devices.db.lock"), filepath.Join(w.dir, "sent.db"),
+	} {
+		info, err := os.Stat(file)
 		require.NoError(t, err)
-		require.Equal(t, os.FileMode(0o600), info.Mode(), name)
+		require.Equal(t, os.FileMode(0o600), info.Mode(), file)
 	}
 }
