@@ -74,7 +74,9 @@ func BenchmarkClaim(b *testing.B) {
 	})
 }
 
-// BenchmarkNextAck drains jobs that already wait, with one worker a session.
+// BenchmarkNextAck drains jobs that already wait, with one worker a session. Run it with -benchtime 8000x: where
+// more than one of the server's 4 MB blocks waits (some 8,000 jobs), nats-server 2.15.2 reads a whole block again
+// for each acknowledgement that comes alone, which costs about 1 ms of CPU a job, whoever pulls.
 func BenchmarkNextAck(b *testing.B) {
 	for _, sessions := range []int{1, 20} {
 		b.Run(fmt.Sprint("sessions=", sessions), func(b *testing.B) {
