@@ -261,6 +261,11 @@ func (a *App) close() error {
 
 // project folds the statuses of the senders into the records, and tells the relay what is settled.
 func (a *App) project(ctx context.Context) {
+	select {
+	case <-a.broker.Ready(): // there are streams to read
+	case <-ctx.Done():
+		return
+	}
 	sink := status.Fan(a.records, status.SinkFunc(a.noted))
 	a.watch("statuses", a.broker.Statuses(ctx, "records", sink.Apply))
 }

@@ -40,6 +40,8 @@ const (
 	beatEvery = 2 * time.Second
 	// lookAgain is the pause before something that isn't there yet is looked for again.
 	lookAgain = 2 * time.Second
+	// lookSeldom is the longest pause between two tries to pair.
+	lookSeldom = time.Minute
 )
 
 // App runs one session and its sender.
@@ -138,17 +140,31 @@ func (a *App) paired(ctx context.Context, devices *whatsapp.Devices) (whatsapp.S
 		a.o.Logger.Warn("no WhatsApp session is paired; run `sender pair` on this data directory")
 		return whatsapp.Stored{}, false, nil
 	}
-	for ctx.Err() == nil {
+	stored, err := a.pair(ctx, devices)
+	return stored, err == nil, err
+}
+
+// pair shows codes until a phone has scanned one. Where WhatsApp can't be reached it tries more and more seldom, and
+// says so once.
+func (a *App) pair(ctx context.Context, devices *whatsapp.Devices) (whatsapp.Stored, error) {
+	wait, said := lookAgain, ""
+	for {
 		stored, err := whatsapp.Pair(ctx, devices, a.o.Place, a.o.ShowQR, a.o.Logger)
-		if err == nil {
-			return stored, true, nil
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return stored, err
+		case errors.Is(err, whatsapp.ErrPairTimeout):
+			wait, said = lookAgain, ""
+			continue
+		case err.Error() != said:
+			said = err.Error()
+			a.o.Logger.Warn("no session can be paired yet, trying on", "err", err)
 		}
-		a.o.Logger.Warn("no session paired yet", "err", err)
-		if err := pause(ctx, lookAgain); err != nil {
-			return whatsapp.Stored{}, false, err
+		if err := pause(ctx, wait); err != nil {
+			return whatsapp.Stored{}, err
 		}
+		wait = min(2*wait, lookSeldom)
 	}
-	return whatsapp.Stored{}, false, ctx.Err()
 }
 
 // runSession connects a session and delivers jobs through it until ctx ends or the session dies.
