@@ -24,8 +24,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"wabek/internal/api"
-	"wabek/internal/app/senderapp"
 	"wabek/internal/config"
+	"wabek/internal/job"
 	"wabek/internal/keys"
 	"wabek/internal/otp"
 	"wabek/internal/queue"
@@ -46,6 +46,9 @@ type Options struct {
 	APIKey string
 	// ShowQR shows a code to scan, where a session runs in this process; nil prints it to Stdout.
 	ShowQR func(whatsapp.QRCode)
+	// Sender runs in place of this process's own sender, on the node's connection to the queue and with the keys of
+	// its jobs, until ctx ends. Nil: the product's own, where the node brings one.
+	Sender func(ctx context.Context, nc *nats.Conn, broker *queue.Broker, opener job.Opener) error
 	Now    func() time.Time // nil: time.Now
 }
 
@@ -62,7 +65,7 @@ type App struct {
 	records  *bolt.Store
 	relay    *relay.Relay
 	presence *presence
-	sender   *senderapp.App // nil where senders run elsewhere
+	send     func(context.Context) error // runs the sender of this process; nil where senders run elsewhere
 	server   *api.Server
 	listener net.Listener
 }

@@ -69,6 +69,10 @@ func (a *App) openPresence(ctx context.Context) error {
 }
 
 func (a *App) openSender(seal *keys.SealKeys) error {
+	if own := a.o.Sender; own != nil {
+		a.send = func(ctx context.Context) error { return own(ctx, a.nc, a.broker, seal) }
+		return nil
+	}
 	if !a.standalone() {
 		return nil
 	}
@@ -80,19 +84,19 @@ func (a *App) openSender(seal *keys.SealKeys) error {
 	if show == nil {
 		show = func(c whatsapp.QRCode) { senderapp.PrintQR(a.o.Stdout, c) }
 	}
-	a.sender = senderapp.New(senderapp.Options{
+	a.send = senderapp.New(senderapp.Options{
 		Name: name, Pool: a.o.Config.Pool, DataDir: a.o.Config.DataDir, Place: senderapp.Place(a.o.Config.WhatsApp),
 		Broker: a.broker, Opener: seal, ShowQR: show, Drain: a.o.Config.DrainTimeout, Now: a.o.Now, Logger: a.o.Logger,
-	})
+	}).Run
 	return nil
 }
 
 func (a *App) runSender(ctx context.Context) error {
-	if a.sender == nil {
+	if a.send == nil {
 		<-ctx.Done()
 		return nil
 	}
-	return a.sender.Run(ctx)
+	return a.send(ctx)
 }
 
 // showFirstKey shows the key made at the first start, once: to the person at the terminal, else in a file.
