@@ -1,0 +1,151 @@
+// Command bench measures wabek beside the raw ceilings of the machine it runs on.
+//
+// In: what to measure. Out: a table for people or a JSON line per case, each ours against a ceiling that was
+// measured in turn with it. On failure: a request that wasn't answered as it must be ends the run with exit
+// code 1; a goal that is missed is printed as MISS and is no failure.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+const usage = `bench measures wabek beside the raw ceilings of this machine, in processes of their own, in turn.
+
+Usage:
+  bench issue    POST /api/v1/otp, durable and published, beside an echo handler that only parses;
+                 the record store alone beside a bare loop of the same bbolt group commits
+  bench verify   POST /api/v1/otp-verify with right codes, each used once, beside the same handler
+  bench send     the sender draining a queue beside a bare whatsmeow SendMessage loop
+  bench e2e      an idle POST until the virtual phone shows it, above a bare send
+
+Flags:
+`
+
+// options are the flags.
+type options struct {
+	json       bool
+	quick      bool
+	million    bool
+	tenMillion bool
+	profile    string
+}
+
+// plan says how long and how often.
+type plan struct {
+	pairs     func(conns int) int
+	phase     time.Duration
+	samples   int // of e2e, for each kind
+	firstSend int // messages of a phase of bench send: to new numbers,
+	warmSend  int // and to known ones
+	budget    time.Duration
+}
+
+func (o options) plan() plan {
+	if o.quick {
+		return plan{
+			pairs: func(conns int) int { return map[bool]int{true: 3, false: 1}[conns == widest] },
+			phase: 700 * time.Millisecond, samples: 60, firstSend: 150, warmSend: 400, budget: 3 * time.Minute,
+		}
+	}
+	return plan{
+		pairs: func(conns int) int { return map[bool]int{true: 7, false: 3}[conns == widest] },
+		phase: 3 * time.Second, samples: 500, firstSend: 1000, warmSend: 3000, budget: time.Hour,
+	}
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is the program: one of the benches, or one of the processes that a bench starts.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if len(args) > 0 {
+		if child, ok := children()[args[0]]; ok {
+			if err := child(context.WithoutCancel(ctx), args[1:], stdin, stdout); err != nil {
+				fmt.Fprintf(stderr, "bench %s: %v\n", args[0], err)
+				return 1
+			}
+			return 0
+		}
+	}
+	var o options
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() { fmt.Fprint(stderr, usage); flags.PrintDefaults() }
+	flags.BoolVar(&o.json, "json", false, "print a JSON line per case")
+	flags.BoolVar(&o.quick, "quick", false, "end within 40 seconds: fewer and shorter phases, wider spreads")
+	flags.BoolVar(&o.million, "million", false, "issue: only beside a million records")
+	flags.BoolVar(&o.tenMillion, "ten-million", false, "issue: only beside ten million records (some 5 GB of disk)")
+	flags.StringVar(&o.profile, "profile", "", "write a CPU profile of the process under test to this `file`")
+	if len(args) == 0 {
+		flags.Usage()
+		return 2
+	}
+	bench, ok := benches()[args[0]]
+	if err := flags.Parse(args[1:]); errors.Is(err, flag.ErrHelp) {
+		return 0
+	} else if err != nil || !ok || flags.NArg() > 0 {
+		flags.Usage()
+		return 2
+	}
+	if err := measure(ctx, args[0], bench, o, stdout, stderr); err != nil {
+		fmt.Fprintf(stderr, "bench %s: %v\n", args[0], err)
+		return 1
+	}
+	return 0
+}
+
+// benches are what a person can ask for.
+func benches() map[string]func(context.Context, *lab) error {
+	return map[string]func(context.Context, *lab) error{
+		"issue": benchIssue, "verify": benchVerify, "send": benchSend, "e2e": benchE2E,
+	}
+}
+
+// children are the processes that a bench starts; they speak JSON lines with it and end with their input.
+func children() map[string]func(context.Context, []string, io.Reader, io.Writer) error {
+	return map[string]func(context.Context, []string, io.Reader, io.Writer) error{
+		"load": runLoad, "serve": runServe, "echo": runEcho, "store": runStore,
+		"sim": runSim, "drain": runDrain, "bare": runBare,
+	}
+}
+
+// lab is what a bench works with: a directory, processes, a place for results.
+type lab struct {
+	options
+	plan
+
+	name   string
+	dir    string
+	report *report
+	stderr io.Writer
+}
+
+// measure runs one bench in a directory of its own.
+func measure(ctx context.Context, name string, bench func(context.Context, *lab) error, o options, stdout, stderr io.Writer) (err error) {
+	dir, err := os.MkdirTemp("", "wabek-bench-")
+	if err != nil {
+		return fmt.Errorf("make a directory: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	l := &lab{options: o, plan: o.plan(), name: name, dir: dir, report: newReport(name, o.json, stdout), stderr: stderr}
+	ctx, cancel := context.WithTimeout(ctx, l.budget)
+	defer cancel()
+	return bench(ctx, l)
+}
+
+// note tells a person what is going on.
+func (l *lab) note(format string, args ...any) {
+	fmt.Fprintf(l.stderr, "# "+format+"\n", args...)
+}
