@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -19,6 +21,7 @@ import (
 	waLog "go.mau.fi/whatsmeow/util/log"
 
 	"wabek/internal/job"
+	"wabek/internal/whatsapp"
 )
 
 // BenchmarkSend compares a warm Session.Send with a bare SendMessage loop: the same simulator, the same settings of
@@ -115,4 +118,22 @@ func bareClient(b *testing.B, w *world) *whatsmeow.Client {
 		require.NoError(b, container.Close())
 	})
 	return cli
+}
+
+// BenchmarkLedger is an entry and its mark, one after another, as one session makes them.
+func BenchmarkLedger(b *testing.B) {
+	l, err := whatsapp.OpenLedger(b.Context(), b.TempDir(), time.Now)
+	require.NoError(b, err)
+	defer func() { require.NoError(b, l.Close()) }()
+	sealed := make([]byte, 250)
+	for i := 0; b.Loop(); i++ {
+		id := fmt.Sprintf("3EB0%09X%09X", rand.Uint32(), i)
+		already, err := l.Begin(b.Context(), whatsapp.Entry{
+			MessageID: id, Job: job.ID("0192f0c1-2d3e-7abc-8def-" + id[4:16]), Lane: job.LaneOTP, Pool: "default",
+			Session: "aaaaaaaa", Sealed: sealed, Expires: time.Now().Add(10 * time.Minute),
+		})
+		require.NoError(b, err)
+		require.False(b, already)
+		l.MarkSent(id)
+	}
 }

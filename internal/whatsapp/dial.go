@@ -166,11 +166,13 @@ func (s *Session) connection(ctx context.Context) (ending, time.Duration) {
 		return ending{why: "can't connect: " + err.Error(), pause: usual}, 0
 	}
 	end, held := s.watch(ctx)
-	// whatsmeow takes the end of the context for a lost connection: a message that waits for its acknowledgement is
-	// sent again if the next connection comes within 5 s. Unlike Disconnect it needs no answer from a server that has
-	// gone silent, and it doesn't race with a server that hangs up at the same moment.
+	// The end of the context cuts a server off that has gone silent; ResetConnection closes the socket where whatsmeow's
+	// reader is stuck in a frame that nobody takes. For whatsmeow the connection is lost: a message that waits for its
+	// acknowledgement is sent again if the next connection comes within 5 s. Disconnect would race with a server that
+	// hangs up at the same moment.
 	hangUp()
 	if !end.lost {
+		s.cli.ResetConnection()
 		s.awaitHangUp(end)
 	}
 	if ctx.Err() != nil {

@@ -22,8 +22,8 @@ var (
 )
 
 // ledgerPragmas: no fsync. A process kill loses nothing of the ledger, a power loss its last seconds, which costs
-// receipts, or a second copy under the same id.
-const ledgerPragmas = "?_pragma=journal_mode(WAL)&_pragma=busy_timeout(10000)&_pragma=synchronous(OFF)&_txlock=immediate"
+// receipts, or a second copy under the same id. The file is locked for good, which saves the locking at each commit.
+const ledgerPragmas = "?_pragma=locking_mode(EXCLUSIVE)&_pragma=journal_mode(WAL)&_pragma=busy_timeout(10000)&_pragma=synchronous(OFF)"
 
 // idLife is how long an id is kept after its message's deadline, for receipts that come late.
 const idLife = 24 * time.Hour
@@ -59,6 +59,7 @@ type Ledger struct {
 	now    func() time.Time
 	ops    chan ledgerOp
 	recent recentEntries
+	marks  marks
 	purged purgeMark
 
 	mu      sync.RWMutex // held for reading while something is handed to the writer
@@ -69,24 +70,21 @@ type Ledger struct {
 	err     error // of Close
 }
 
+// ledgerSchema keeps the entries in the order of their deadlines, so that a purge finds what is due without a search,
+// and a message changes two pages only.
 const ledgerSchema = `
 CREATE TABLE IF NOT EXISTS sent (
-	id      INTEGER PRIMARY KEY,
-	wa_id   TEXT NOT NULL UNIQUE,
+	expires INTEGER NOT NULL, -- Unix milliseconds
+	wa_id   TEXT NOT NULL,
 	job     TEXT NOT NULL,
 	lane    TEXT NOT NULL,
 	pool    TEXT NOT NULL,
 	session TEXT NOT NULL,
-	expires INTEGER NOT NULL, -- Unix milliseconds
-	sent    INTEGER NOT NULL
-);
--- In the order of the deadlines, so that a purge finds what is due without a search.
-CREATE TABLE IF NOT EXISTS body (
-	expires INTEGER NOT NULL,
-	id      INTEGER NOT NULL,
+	sent    INTEGER NOT NULL,
 	sealed  BLOB,             -- NULL after the deadline
-	PRIMARY KEY (expires, id)
-) WITHOUT ROWID;`
+	PRIMARY KEY (expires, wa_id)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX IF NOT EXISTS sent_wa_id ON sent (wa_id);`
 
 // OpenLedger opens sent.db in dir, or makes it, with rights for the owner alone. dir must exist. now is the clock
 // that deadlines are measured by.
@@ -95,12 +93,10 @@ func OpenLedger(ctx context.Context, dir string, now func() time.Time) (*Ledger,
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
-	if _, err := db.ExecContext(ctx, ledgerSchema); err != nil {
-		return nil, fmt.Errorf("open ledger: %w", errors.Join(err, db.Close()))
-	}
-	db.SetMaxOpenConns(4) // the writer's, and a few for look-ups beside it
+	db.SetMaxOpenConns(1) // the writer's
 	l := &Ledger{
 		db: db, now: now, ops: make(chan ledgerOp, ledgerQueue), recent: newRecentEntries(recentSize),
+		marks:   marks{some: make(chan struct{}, 1)},
 		closing: make(chan struct{}), done: make(chan struct{}),
 	}
 	w, err := l.newWriter(ctx)
@@ -111,25 +107,28 @@ func OpenLedger(ctx context.Context, dir string, now func() time.Time) (*Ledger,
 	return l, nil
 }
 
-// Find looks a message up by its WhatsApp id. Of messages found in memory the sealed body is there too.
+// Find looks a message up by its WhatsApp id: in memory, where every message of the last minutes is, then in the file.
+// Errors: ErrLedgerClosed, the context's, SQLite's.
 func (l *Ledger) Find(ctx context.Context, id string) (Entry, bool, error) {
 	if e, ok := l.recent.get(id); ok {
 		return l.alive(e), true, nil
 	}
-	e := Entry{MessageID: id}
-	var expires int64
-	err := l.db.QueryRowContext(ctx, `SELECT s.job, s.lane, s.pool, s.session, s.expires, s.sent, b.sealed
-		FROM sent s LEFT JOIN body b ON b.expires = s.expires AND b.id = s.id WHERE s.wa_id = ?`, id).
-		Scan(&e.Job, &e.Lane, &e.Pool, &e.Session, &expires, &e.Sent, &e.Sealed)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return Entry{}, false, nil
-	case err != nil:
+	look := &ledgerLook{id: id, done: make(chan struct{})}
+	if err := l.hand(ctx, ledgerOp{look: look}); err != nil {
 		return Entry{}, false, fmt.Errorf("look up message: %w", err)
 	}
-	e.Expires = time.UnixMilli(expires)
-	l.recent.put(e)
-	return l.alive(e), true, nil
+	select {
+	case <-look.done:
+	case <-ctx.Done():
+		return Entry{}, false, fmt.Errorf("look up message: %w", ctx.Err())
+	}
+	switch {
+	case errors.Is(look.err, sql.ErrNoRows):
+		return Entry{}, false, nil
+	case look.err != nil:
+		return Entry{}, false, fmt.Errorf("look up message: %w", look.err)
+	}
+	return l.alive(look.entry), true, nil
 }
 
 // alive takes the body off an entry whose deadline has passed, whether or not the purge has come to it.

@@ -37,7 +37,7 @@ func (w *ledgerWriter) purgeAll() {
 		}
 		select {
 		case op := <-w.l.ops:
-			w.write(w.gather(op))
+			w.write(w.gather(op), nil)
 		case <-w.l.closing:
 			return
 		default:
@@ -72,8 +72,8 @@ func (w *ledgerWriter) purgeStep() (rows int, err error) {
 func (w *ledgerWriter) dropBodies(from, until int64) (n int, last int64, err error) {
 	ctx := context.Background()
 	last = from
-	rows, err := w.conn.QueryContext(ctx, `UPDATE body SET sealed = NULL WHERE (expires, id) IN (
-		SELECT expires, id FROM body WHERE expires >= ? AND expires <= ? AND sealed IS NOT NULL ORDER BY expires, id LIMIT ?)
+	rows, err := w.conn.QueryContext(ctx, `UPDATE sent SET sealed = NULL WHERE (expires, wa_id) IN (
+		SELECT expires, wa_id FROM sent WHERE expires >= ? AND expires <= ? AND sealed IS NOT NULL ORDER BY expires, wa_id LIMIT ?)
 		RETURNING expires`, from, until, purgeStep)
 	if err != nil {
 		return 0, last, err
@@ -92,12 +92,8 @@ func (w *ledgerWriter) dropBodies(from, until int64) (n int, last int64, err err
 // dropIDs deletes entries whose deadline lies before old.
 func (w *ledgerWriter) dropIDs(old int64) (int, error) {
 	ctx := context.Background()
-	if _, err := w.conn.ExecContext(ctx, `DELETE FROM sent WHERE id IN (
-		SELECT id FROM body WHERE expires < ? ORDER BY expires, id LIMIT ?)`, old, purgeStep); err != nil {
-		return 0, err
-	}
-	res, err := w.conn.ExecContext(ctx, `DELETE FROM body WHERE (expires, id) IN (
-		SELECT expires, id FROM body WHERE expires < ? ORDER BY expires, id LIMIT ?)`, old, purgeStep)
+	res, err := w.conn.ExecContext(ctx, `DELETE FROM sent WHERE (expires, wa_id) IN (
+		SELECT expires, wa_id FROM sent WHERE expires < ? ORDER BY expires, wa_id LIMIT ?)`, old, purgeStep)
 	if err != nil {
 		return 0, err
 	}

@@ -67,7 +67,7 @@ func (s *Session) conclude(ctx context.Context, try *attempt, id types.MessageID
 		return classify(err, false)
 	}
 	if err == nil {
-		s.cfg.Ledger.MarkSent(id) //nolint:contextcheck // it is sent, whatever becomes of the caller
+		s.cfg.Ledger.MarkSent(id)
 		return nil
 	}
 	failure := classify(err, true)
