@@ -2,14 +2,10 @@ package relay
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"wabek/internal/job"
 )
-
-// ErrUnavailable says that the queue can't be reached, or refused a job that it doesn't have: try again.
-var ErrUnavailable = errors.New("queue unavailable")
 
 // Outbox is the durable list of jobs whose outcome isn't known yet. record/bolt has it.
 type Outbox interface {
@@ -26,7 +22,7 @@ type Outbox interface {
 // Publisher hands jobs to the queue. Package queue has it.
 type Publisher interface {
 	// Publish sends a job that has left to live, without waiting, and calls done exactly once, from any
-	// goroutine: nil where the queue has stored the job or still has it from before, else an error that wraps
-	// ErrUnavailable. It blocks only while as many publishes are in flight as are allowed.
+	// goroutine: nil where the queue has stored the job or still has it from before, else an error, and the job is
+	// published again. It blocks only while as many publishes are in flight as are allowed.
 	Publish(ctx context.Context, e job.Envelope, left time.Duration, done func(error))
 }
