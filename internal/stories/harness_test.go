@@ -43,8 +43,8 @@ func newWorld(t *testing.T) *world {
 
 func random() string {
 	b := make([]byte, 30)
-	_, _ = rand.Read(b) // never fails
-	return base64.RawURLEncoding.EncodeToString(b)
+	_, _ = rand.Read(b)                                  // never fails
+	return "k" + base64.RawURLEncoding.EncodeToString(b) // a letter first: nats-server reads a variable as it reads its file
 }
 
 func (w *world) mkdir(name string) string {

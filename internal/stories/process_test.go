@@ -43,7 +43,7 @@ func (w *world) program(name, executable string, env []string, args ...string) *
 	w.t.Cleanup(func() {
 		p.kill()
 		if w.t.Failed() {
-			w.t.Logf("the end of the log of %s:\n%s", name, tail(p.log, 60))
+			w.t.Logf("the end of the log of %s:\n%s", name, tail(p.log, 25))
 		}
 	})
 	return p
