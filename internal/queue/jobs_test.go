@@ -100,14 +100,29 @@ func inFlight(t *testing.T, nc *nats.Conn, stream string) int {
 }
 
 // settle makes all lanes of j have a pull open and nothing held, with nobody waiting.
-func settle(t *testing.T, b *queue.Broker, j *queue.Jobs) {
+func settle(t *testing.T, nc *nats.Conn, j *queue.Jobs) {
 	t.Helper()
-	// A notice comes only once both OTP lanes have said that they have nothing; the other lanes' pulls stay open.
-	// The session's own comes first, so that this lane's consumer is there when the other one's is taken.
-	for _, e := range []job.Envelope{own(notice("settle-own")), notice("settle-any")} {
-		require.NoError(t, publish(t, b, e))
-		require.Equal(t, e.ID, nextID(t, j))
-	}
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	left := make(chan error, 1)
+	go func() {
+		_, err := j.Next(ctx)
+		left <- err
+	}()
+	require.Eventually(t, func() bool {
+		for _, stream := range []string{"WABEK_OTP", "WABEK_NOTICE"} {
+			for _, name := range []string{"any-default", session + "-default"} {
+				c, err := js.Consumer(within(t), stream, name)
+				if err != nil || c.CachedInfo().NumWaiting == 0 {
+					return false
+				}
+			}
+		}
+		return true
+	}, patient, 5*time.Millisecond)
+	cancel()
+	require.ErrorIs(t, <-left, context.Canceled)
 }
 
 func TestJobs_KeepsWhatArrivesWhileNobodyWaitsAndGivesTheHighestFirst(t *testing.T) {
@@ -116,7 +131,7 @@ func TestJobs_KeepsWhatArrivesWhileNobodyWaitsAndGivesTheHighestFirst(t *testing
 	b := run(t, nc, queue.Options{AckWait: time.Second})
 	ready(t, b)
 	j := open(t, b, session)
-	settle(t, b, j) // both OTP lanes and own notices have a pull open
+	settle(t, nc, j)
 	require.NoError(t, publish(t, b, own(notice("n-own"))))
 	require.NoError(t, publish(t, b, otp("o-any")))
 	require.NoError(t, publish(t, b, own(otp("o-own"))))
@@ -142,10 +157,12 @@ func TestJobs_KeepsWhatArrivesWhileNobodyWaitsAndGivesTheHighestFirst(t *testing
 
 func TestJobs_CloseGivesBackWhatNobodyTook(t *testing.T) {
 	t.Parallel()
-	b := setup(t, queue.Options{AckWait: time.Hour})
+	nc := connect(t, serve(t))
+	b := run(t, nc, queue.Options{AckWait: time.Hour})
+	ready(t, b)
 	j, err := b.Jobs(context.Background(), pool, session)
 	require.NoError(t, err)
-	settle(t, b, j)
+	settle(t, nc, j)
 	require.NoError(t, publish(t, b, otp("job-1"))) // arrives, held or still on its way
 	require.NoError(t, j.Close())
 	_, err = j.Next(within(t))

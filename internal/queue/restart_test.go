@@ -151,7 +151,7 @@ func TestStory_ADeletedConsumerOrStreamIsMadeAgain(t *testing.T) {
 	b := run(t, nc, queue.Options{})
 	ready(t, b)
 	j := open(t, b, session)
-	settle(t, b, j)
+	settle(t, nc, j)
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
 	require.NoError(t, js.DeleteConsumer(within(t), "WABEK_OTP", "any-default"))
