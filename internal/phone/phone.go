@@ -50,11 +50,27 @@ func Parse(s string) (Number, error) {
 	case !onlyNumberCharacters(s[1:]):
 		return Number{}, fmt.Errorf("%w: it may hold digits, spaces, dots, dashes and brackets only, like +905551234567", ErrInvalid)
 	}
+	if n, ok := parsePlain(s); ok {
+		return n, nil
+	}
+	return parseAny(s)
+}
+
+// parseAny reads every way to write an international number that the library knows.
+func parseAny(s string) (Number, error) {
 	parsed, err := phonenumbers.Parse(s, "")
 	if err != nil {
 		return Number{}, fmt.Errorf("%w: its country code or length is unknown; write it like +905551234567", ErrInvalid)
 	}
-	number, err := Restore(phonenumbers.Format(parsed, phonenumbers.E164))
+	e164 := phonenumbers.Format(parsed, phonenumbers.E164)
+	number, err := Restore(e164)
+	if err == nil {
+		// Some strings of zeros are read anew as another number each time; no telephone has one.
+		var again *phonenumbers.PhoneNumber
+		if again, err = phonenumbers.Parse(e164, ""); err == nil && phonenumbers.Format(again, phonenumbers.E164) != e164 {
+			err = ErrInvalid
+		}
+	}
 	if err != nil || !phonenumbers.IsPossibleNumber(parsed) {
 		return Number{}, fmt.Errorf("%w: it has too few or too many digits for its country code", ErrInvalid)
 	}

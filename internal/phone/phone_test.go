@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nyaruka/phonenumbers"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
@@ -100,6 +101,35 @@ func TestParse_WhatItGivesOutItTakesBack(t *testing.T) {
 		restored, err := phone.Restore(n.E164())
 		require.NoError(t, err)
 		require.Equal(t, n, restored)
+	})
+}
+
+// The short way may say nothing; what it says, the library says too.
+func TestParse_TheShortWayAgreesWithTheLibrary(t *testing.T) {
+	t.Parallel()
+	agree := func(t require.TestingT, s string) bool {
+		short, ok := phone.ParsePlain(s)
+		if !ok {
+			return false
+		}
+		long, err := phone.ParseAny(s)
+		require.NoError(t, err, s)
+		require.Equal(t, long.E164(), short.E164(), s)
+		return true
+	}
+	short := 0
+	for region := range phonenumbers.GetSupportedRegions() {
+		for kind := phonenumbers.FIXED_LINE; kind <= phonenumbers.VOICEMAIL; kind++ {
+			if n := phonenumbers.GetExampleNumberForType(region, kind); n != nil {
+				if agree(t, phonenumbers.Format(n, phonenumbers.E164)) && kind == phonenumbers.MOBILE {
+					short++
+				}
+			}
+		}
+	}
+	require.Greater(t, short, 200, "the mobiles of most countries take it")
+	rapid.Check(t, func(t *rapid.T) {
+		agree(t, rapid.StringMatching(`\+[1-9][0-9]{5,15}`).Draw(t, "digits"))
 	})
 }
 
