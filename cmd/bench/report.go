@@ -140,7 +140,7 @@ func (r *report) add(c result) error {
 	switch {
 	case c.Goal == 0:
 	case c.Above != nil:
-		goal = fmt.Sprintf("+%.2f <= +%g: %s", *c.Above, c.Goal, c.Verdict)
+		goal = fmt.Sprintf("%+.2f <= +%g: %s", *c.Above, c.Goal, c.Verdict)
 	case c.Unit == "s":
 		goal = fmt.Sprintf("<= %g s: %s", c.Goal, c.Verdict)
 	default:
