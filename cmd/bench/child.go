@@ -56,6 +56,11 @@ func answerCalls(ctx context.Context, in io.Reader, out io.Writer, handlers map[
 		pprof.StopCPUProfile()
 		return nothing{}, profile.Close()
 	})
+	handlers["cpu"] = on(func(context.Context, nothing) (time.Duration, error) {
+		var u syscall.Rusage
+		err := syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano()), err
+	})
 	calls, answers := json.NewDecoder(bufio.NewReader(in)), json.NewEncoder(out)
 	for {
 		var c call
@@ -170,4 +175,17 @@ func (l *lab) profiled(ctx context.Context, c *child, part func() error) error {
 	err := part()
 	_, perr := ask[nothing](ctx, c, "profiled", nothing{})
 	return errors.Join(err, perr)
+}
+
+// cpuOf runs a part and returns how much CPU the child used for it.
+func cpuOf(ctx context.Context, c *child, part func() error) (time.Duration, error) {
+	before, err := ask[time.Duration](ctx, c, "cpu", nothing{})
+	if err != nil {
+		return 0, err
+	}
+	if err := part(); err != nil {
+		return 0, err
+	}
+	after, err := ask[time.Duration](ctx, c, "cpu", nothing{})
+	return after - before, err
 }

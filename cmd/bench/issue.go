@@ -53,7 +53,7 @@ func benchIssue(ctx context.Context, l *lab) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, ceiling.end()) }()
-	for _, conns := range widths() {
+	for _, conns := range l.widths() {
 		c, err := issueCase(ctx, l, loader, ceiling, conns)
 		if err != nil {
 			return err
@@ -61,6 +61,9 @@ func benchIssue(ctx context.Context, l *lab) (err error) {
 		if err := l.report.add(c); err != nil {
 			return err
 		}
+	}
+	if l.only > 0 {
+		return nil
 	}
 	return benchStore(ctx, l)
 }
@@ -83,7 +86,7 @@ func issueCase(ctx context.Context, l *lab, loader *child, ceiling *stand, conns
 	c, err := against(conns, l.pairs(conns), "POST otp", goal,
 		func() (phaseResult, float64, error) { return n.issue(ctx, conns, l.phase) },
 		func() (phaseResult, float64, error) {
-			return echoPhase(ctx, loader, ceiling, conns, l.phase, phaseSpec{})
+			return plainPhase(ctx, loader, ceiling, phaseSpec{Conns: conns, For: l.phase})
 		})
 	if err == nil && conns == widest {
 		err = l.profiled(ctx, ours.child, func() error {
@@ -111,26 +114,35 @@ func (n *node) issue(ctx context.Context, conns int, d time.Duration) (phaseResu
 	return r, rate, err
 }
 
-func (n *node) load(ctx context.Context, conns int, d time.Duration) (phaseResult, float64, error) {
+func (n *node) load(ctx context.Context, conns int, d time.Duration) (r phaseResult, rate float64, err error) {
 	before, err := ask[uint64](ctx, n.child, "mark", nothing{})
-	if err != nil {
-		return phaseResult{}, 0, err
-	}
-	r, err := ask[phaseResult](ctx, n.loader, "phase", phaseSpec{
-		Addr: n.addr, Key: benchKey, Conns: conns, For: d, First: n.next, Want: `{"success":true,"otpId":"`,
-	})
 	if err != nil {
 		return r, 0, err
 	}
-	n.next += uint64(r.Requests)                                                           //nolint:gosec // a count
-	published, err := ask[time.Time](ctx, n.child, "published", before+uint64(r.Requests)) //nolint:gosec // a count
-	return r, r.rate(published), err
+	cpu, err := cpuOf(ctx, n.child, func() error {
+		r, err = ask[phaseResult](ctx, n.loader, "phase", phaseSpec{
+			Addr: n.addr, Key: benchKey, Conns: conns, For: d, First: n.next, Want: `{"success":true,"otpId":"`,
+		})
+		if err != nil {
+			return err
+		}
+		n.next += uint64(r.Requests)                                                           //nolint:gosec // a count
+		published, err := ask[time.Time](ctx, n.child, "published", before+uint64(r.Requests)) //nolint:gosec // a count
+		rate = r.rate(published)
+		return err
+	})
+	r.cpu = cpu
+	return r, rate, err
 }
 
-// echoPhase is a phase of the handler that only parses.
-func echoPhase(ctx context.Context, loader *child, ceiling *stand, conns int, d time.Duration, s phaseSpec) (phaseResult, float64, error) {
-	s.Addr, s.Key, s.Conns, s.For, s.Again = ceiling.addr, benchKey, conns, d, true
-	r, err := ask[phaseResult](ctx, loader, "phase", s)
+// plainPhase is a phase that is over with its last answer.
+func plainPhase(ctx context.Context, loader *child, at *stand, s phaseSpec) (r phaseResult, rate float64, err error) {
+	s.Addr, s.Key = at.addr, benchKey
+	cpu, err := cpuOf(ctx, at.child, func() error {
+		r, err = ask[phaseResult](ctx, loader, "phase", s)
+		return err
+	})
+	r.cpu = cpu
 	return r, r.rate(r.End), err
 }
 
@@ -140,6 +152,7 @@ func against(conns, times int, what string, goal float64, ours, ceiling func() (
 		pairs  []pair
 		p50s   [2][]float64
 		p99s   [2][]float64
+		costs  [2][]float64
 		rate   [2]float64
 		phases = [2]func() (phaseResult, float64, error){ours, ceiling}
 	)
@@ -150,11 +163,14 @@ func against(conns, times int, what string, goal float64, ours, ceiling func() (
 				return result{}, err
 			}
 			rate[i] = v
-			p50s[i], p99s[i] = append(p50s[i], r.P50), append(p99s[i], r.P99)
+			p50s[i], p99s[i], costs[i] = append(p50s[i], r.P50), append(p99s[i], r.P99), append(costs[i], r.cost())
 		}
 		pairs = append(pairs, pair{ours: rate[0], ceiling: rate[1]})
 	}
 	c := rates(fmt.Sprintf("%s, %d at once", what, conns), "/s", goal, pairs)
-	c.Latency = &latency{OursP50: median(p50s[0]), OursP99: median(p99s[0]), CeilingP50: median(p50s[1]), CeilingP99: median(p99s[1])}
+	c.Ran = &[2]running{
+		{P50: median(p50s[0]), P99: median(p99s[0]), CPU: median(costs[0])},
+		{P50: median(p50s[1]), P99: median(p99s[1]), CPU: median(costs[1])},
+	}
 	return c, nil
 }

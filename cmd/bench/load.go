@@ -14,11 +14,8 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// widest is the concurrency of the main figures.
+// widest is the concurrency of the main figures: keep-alive connections with one request under way on each.
 const widest = 256
-
-// widths are the concurrencies measured: keep-alive connections with one request under way on each.
-func widths() []int { return []int{1, 16, 64, widest} }
 
 // phaseSpec is a phase of load.
 type phaseSpec struct {
@@ -42,6 +39,13 @@ type phaseResult struct {
 	End      time.Time `json:"end"` // of the last answer
 	P50      float64   `json:"p50"` // ms
 	P99      float64   `json:"p99"` // ms
+
+	cpu time.Duration // of the server, for all of it
+}
+
+// cost is the server's CPU in µs for one request.
+func (r phaseResult) cost() float64 {
+	return float64(r.cpu.Microseconds()) / float64(max(1, r.Requests))
 }
 
 // rate is requests a second, up to a time that may be later than the last answer.

@@ -36,6 +36,7 @@ type options struct {
 	million    bool
 	tenMillion bool
 	profile    string
+	only       int
 }
 
 // plan says how long and how often.
@@ -87,6 +88,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	flags.BoolVar(&o.quick, "quick", false, "end within 40 seconds: fewer and shorter phases, wider spreads")
 	flags.BoolVar(&o.million, "million", false, "issue: only beside a million records")
 	flags.BoolVar(&o.tenMillion, "ten-million", false, "issue: only beside ten million records (some 5 GB of disk)")
+	flags.IntVar(&o.only, "only", 0, "measure only with this many requests at once, and not the store alone")
 	flags.StringVar(&o.profile, "profile", "", "write a CPU profile of the process under test to this `file`")
 	if len(args) == 0 {
 		flags.Usage()
@@ -143,6 +145,14 @@ func measure(ctx context.Context, name string, bench func(context.Context, *lab)
 	ctx, cancel := context.WithTimeout(ctx, l.budget)
 	defer cancel()
 	return bench(ctx, l)
+}
+
+// widths are the concurrencies to measure.
+func (l *lab) widths() []int {
+	if l.only > 0 {
+		return []int{l.only}
+	}
+	return []int{1, 16, 64, widest}
 }
 
 // note tells a person what is going on.

@@ -10,7 +10,7 @@ import (
 
 // benchStore measures the record store alone, beside the bare loop.
 func benchStore(ctx context.Context, l *lab) error {
-	for _, conns := range widths() {
+	for _, conns := range l.widths() {
 		s, err := l.spawn(ctx, "store", "-data", filepath.Join(l.dir, fmt.Sprintf("store-%d", conns)))
 		if err != nil {
 			return err

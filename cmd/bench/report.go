@@ -13,25 +13,24 @@ type pair struct{ ours, ceiling float64 }
 
 // result is a case: what was measured, and what for.
 type result struct {
-	Bench   string     `json:"bench"`
-	Case    string     `json:"case"`
-	Ours    float64    `json:"ours"`    // median
-	Ceiling float64    `json:"ceiling"` // median
-	Ratio   float64    `json:"ratio"`   // median of the pairs' ratios
-	Spread  [2]float64 `json:"spread"`  // of what Goal is about: the quartiles of five and more pairs, else the extremes
-	Unit    string     `json:"unit"`
-	Above   *float64   `json:"above,omitempty"` // ours - ceiling, where the goal is about that
-	Goal    float64    `json:"goal,omitempty"`
-	Verdict string     `json:"verdict,omitempty"` // ok, MISS, or within spread
-	Latency *latency   `json:"latency,omitempty"`
+	Bench   string      `json:"bench"`
+	Case    string      `json:"case"`
+	Ours    float64     `json:"ours"`    // median
+	Ceiling float64     `json:"ceiling"` // median
+	Ratio   float64     `json:"ratio"`   // median of the pairs' ratios
+	Spread  [2]float64  `json:"spread"`  // of what Goal is about: the quartiles of five and more pairs, else the extremes
+	Unit    string      `json:"unit"`
+	Above   *float64    `json:"above,omitempty"` // ours - ceiling, where the goal is about that
+	Goal    float64     `json:"goal,omitempty"`
+	Verdict string      `json:"verdict,omitempty"` // ok, MISS, or within spread
+	Ran     *[2]running `json:"ran,omitempty"`     // ours and the ceiling
 }
 
-// latency of requests in ms: medians over the phases.
-type latency struct {
-	OursP50    float64 `json:"ours_p50"`
-	OursP99    float64 `json:"ours_p99"`
-	CeilingP50 float64 `json:"ceiling_p50"`
-	CeilingP99 float64 `json:"ceiling_p99"`
+// running is how requests ran: medians over the phases.
+type running struct {
+	P50 float64 `json:"p50"` // ms
+	P99 float64 `json:"p99"` // ms
+	CPU float64 `json:"cpu"` // of the server, µs a request
 }
 
 // The verdicts.
@@ -134,7 +133,7 @@ func (r *report) add(c result) error {
 	}
 	if !r.titled {
 		r.titled = true
-		fmt.Fprintf(r.out, "%-34s %12s %12s %7s %17s  %-22s %s\n", "case", "ours", "ceiling", "ratio", "spread", "goal", "p50/p99 ms, ours | ceiling")
+		fmt.Fprintf(r.out, "%-34s %12s %12s %7s %17s  %-22s %s\n", "case", "ours", "ceiling", "ratio", "spread", "goal", "p50/p99 ms, CPU µs a request: ours | ceiling")
 	}
 	goal := ""
 	switch {
@@ -147,8 +146,8 @@ func (r *report) add(c result) error {
 		goal = fmt.Sprintf(">= %g: %s", c.Goal, c.Verdict)
 	}
 	times := ""
-	if l := c.Latency; l != nil {
-		times = fmt.Sprintf("%.2f/%.2f | %.2f/%.2f", l.OursP50, l.OursP99, l.CeilingP50, l.CeilingP99)
+	if r := c.Ran; r != nil {
+		times = fmt.Sprintf("%.2f/%.2f %.0f | %.2f/%.2f %.0f", r[0].P50, r[0].P99, r[0].CPU, r[1].P50, r[1].P99, r[1].CPU)
 	}
 	_, err := fmt.Fprintf(r.out, "%-34s %12s %12s %7.2f %17s  %-22s %s\n", c.Case, figure(c.Ours, c.Unit), figure(c.Ceiling, c.Unit), c.Ratio,
 		fmt.Sprintf("%.2f to %.2f", c.Spread[0], c.Spread[1]), goal, times)

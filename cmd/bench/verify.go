@@ -32,7 +32,7 @@ func benchVerify(ctx context.Context, l *lab) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, ceiling.end()) }()
-	for _, conns := range widths() {
+	for _, conns := range l.widths() {
 		c, err := verifyCase(ctx, l, loader, ceiling, conns)
 		if err != nil {
 			return err
@@ -67,11 +67,10 @@ func verifyCase(ctx context.Context, l *lab, loader *child, ceiling *stand, conn
 	defer func() { err = errors.Join(err, ours.end()) }()
 	var used int64
 	phase := func(d time.Duration) (phaseResult, float64, error) {
-		r, err := ask[phaseResult](ctx, loader, "phase", phaseSpec{
-			Addr: ours.addr, Key: benchKey, Conns: conns, For: d, Codes: codes, From: used, To: used + share, Want: `{"valid":true}`,
-		})
 		used += share
-		return r, r.rate(r.End), err
+		return plainPhase(ctx, loader, ours, phaseSpec{
+			Conns: conns, For: d, Codes: codes, From: used - share, To: used, Want: `{"valid":true}`,
+		})
 	}
 	if _, _, err := phase(l.phase / 10); err != nil { // code and pages are warm from here on
 		return result{}, err
@@ -83,7 +82,7 @@ func verifyCase(ctx context.Context, l *lab, loader *child, ceiling *stand, conn
 	c, err := against(conns, l.pairs(conns), "POST otp-verify", goal,
 		func() (phaseResult, float64, error) { return phase(l.phase) },
 		func() (phaseResult, float64, error) {
-			return echoPhase(ctx, loader, ceiling, conns, l.phase, phaseSpec{Codes: codes, To: share})
+			return plainPhase(ctx, loader, ceiling, phaseSpec{Conns: conns, For: l.phase, Codes: codes, To: share, Again: true})
 		})
 	if err == nil && conns == widest {
 		err = l.profiled(ctx, ours.child, func() error {
