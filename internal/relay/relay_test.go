@@ -29,7 +29,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	patient = 20 * time.Second
+	patient = 10 * time.Second
 	session = "aaaaaaaa"
 )
 

@@ -26,7 +26,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	patient = 15 * time.Second // how long a test waits for what must come
+	patient = 10 * time.Second // how long a test waits for what must come
 	ackWait = time.Second      // after which the queue hands out the job of a sender that has died
 	ours    = "aaaaaaaa"
 	other   = "bbbbbbbb"

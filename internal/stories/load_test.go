@@ -145,10 +145,11 @@ func (l *load) readAndVerify(c *customer) {
 	}
 }
 
-// untilAccepted waits until n OTPs were accepted.
-func (l *load) untilAccepted(n int) {
+// untilMoreAccepted waits until n more OTPs are accepted.
+func (l *load) untilMoreAccepted(n int) {
 	l.w.t.Helper()
-	require.Eventually(l.w.t, func() bool { return l.accepted.Load() >= int64(n) }, 10*time.Minute, 10*time.Millisecond)
+	want := l.accepted.Load() + int64(n)
+	require.Eventually(l.w.t, func() bool { return l.accepted.Load() >= want }, 10*time.Minute, 10*time.Millisecond)
 }
 
 // finish lets nobody in any more and waits until everybody has verified.

@@ -103,6 +103,31 @@ func racingRightCodes(t *testing.T, k *kit) {
 	require.Equal(t, map[otp.Verdict]int{otp.Valid: 1, otp.AlreadyUsed: 255}, k.verdicts(t, s, 256, id, code))
 }
 
+// interrupted is a store in which something happens after the first step of a caller.
+type interrupted struct {
+	otp.Store
+	then func()
+}
+
+func (i *interrupted) Update(ctx context.Context, id otp.ID, rule func(*otp.Record) error) error {
+	err := i.Store.Update(ctx, id, rule)
+	i.then()
+	return err
+}
+
+// tryBetweenSteps holds a verify to one step: a service that reads in one transaction and writes in another gives
+// both of these tries their valid.
+func tryBetweenSteps(t *testing.T, k *kit) {
+	s := k.service(t, policy())
+	id, code := k.issue(t, s, request(t, 1))
+	var between otp.Verdict
+	store := &interrupted{Store: k.store, then: sync.OnceFunc(func() { between = k.verify(t, s, id, code) })}
+	first, err := otp.NewService(store, k.ring, k.seals, policy(), rand.Reader, k.clock.now)
+	require.NoError(t, err)
+	require.Equal(t, otp.Valid, k.verify(t, first, id, code))
+	require.Equal(t, otp.AlreadyUsed, between)
+}
+
 func racingWrongCodes(t *testing.T, k *kit) {
 	p := policy()
 	p.MaxAttempts = 10

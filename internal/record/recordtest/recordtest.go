@@ -56,6 +56,7 @@ func Run(t *testing.T, open Open) {
 		"the sealed body stays until the OTP is used":                               sealedUntilUsed,
 		"one operation panics, one errs, 500 neighbours succeed":                    neighbours,
 		"of 256 right codes at once exactly one is valid":                           racingRightCodes,
+		"a try between the steps of another finds the OTP used":                     tryBetweenSteps,
 		"of 64 wrong codes at once exactly ten count":                               racingWrongCodes,
 		"of 64 OTPs issued at once for one phone exactly one stays open":            racingIssues,
 		"a cancelled context is refused":                                            cancelled,
