@@ -30,14 +30,25 @@ var (
 )
 
 // dial connects with a deadline. The connection lives as long as conn, which hangUp ends; ctx only bounds the dialling.
+//
+// In the middle of a handshake whatsmeow waits for 20 s whatever becomes of its context, and holds the lock that
+// Disconnect needs. A program that is told to stop doesn't wait for that: the dialling is left to end by itself, with
+// its socket closed.
 func dial(ctx, conn context.Context, hangUp context.CancelFunc, cli *whatsmeow.Client) error {
 	deadline := time.AfterFunc(dialTimeout, hangUp)
-	defer context.AfterFunc(ctx, hangUp)()
-	err := cli.ConnectContext(conn)
-	if !deadline.Stop() && ctx.Err() == nil {
-		return errDialTimeout
+	dialled := make(chan error, 1)
+	go func() { dialled <- cli.ConnectContext(conn) }()
+	select {
+	case err := <-dialled:
+		if !deadline.Stop() {
+			return errDialTimeout
+		}
+		return masked(err)
+	case <-ctx.Done():
+		deadline.Stop()
+		hangUp()
+		return ctx.Err()
 	}
-	return masked(err)
 }
 
 // ending is why a connection ended, or, with up set, that it is logged in.

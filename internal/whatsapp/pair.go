@@ -55,10 +55,10 @@ func Pair(ctx context.Context, devices *Devices, place Place, show func(QRCode),
 	// The connection lives as long as its context, and the one of the login inherits it.
 	conn, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer hangUp()
-	defer cli.Disconnect()
 	if err := dial(ctx, conn, hangUp, cli); err != nil {
 		return Stored{}, fmt.Errorf("pair: %w", err)
 	}
+	defer cli.Disconnect()
 	if err := p.scan(ctx, show); err != nil {
 		return Stored{}, fmt.Errorf("pair: %w", err)
 	}
