@@ -14,19 +14,26 @@ import (
 	"os/signal"
 	"syscall"
 
+	"wabek/internal/config"
 	"wabek/internal/whatsim"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr) //nolint:forbidigo // a tool of its own, apart from the product's settings
+	code := run(ctx, os.Args[1:], config.Environ(), os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
-func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("whatsim", flag.ContinueOnError)
 	flags.SetOutput(stderr)
+	flags.Usage = func() {
+		_, _ = fmt.Fprint(stdout, "whatsim runs the WhatsApp simulator alone: docs/simulator.md.\n\nFlags:\n")
+		flags.SetOutput(stdout)
+		flags.PrintDefaults()
+		_, _ = fmt.Fprint(stdout, "\n", config.Usage(config.ProgramSim))
+	}
 	env := flags.String("env", "", "write the settings clients need to this `file` once the simulator listens")
 	dir := flags.String("dir", "", "keep the state in this `directory` (default: in memory)")
 	advertise := flags.String("advertise", "", "the `URL` under which clients reach the simulator (default: where it listens)")
@@ -36,8 +43,12 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		}
 		return 2
 	}
-	addr := cmp.Or(getenv("WABEK_SIM_ADDR"), "127.0.0.1:8090")
-	s, err := whatsim.Start(whatsim.Options{Addr: addr, Dir: *dir, Logger: slog.New(slog.NewTextHandler(stderr, nil))}) //nolint:contextcheck // it lives until Close
+	cfg, _, err := config.LoadSim(environ)
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "whatsim can't start:\n%v\n", err)
+		return 2
+	}
+	s, err := whatsim.Start(whatsim.Options{Addr: cfg.SimAddr, Dir: *dir, Logger: slog.New(slog.NewTextHandler(stderr, nil))}) //nolint:contextcheck // it lives until Close
 	if err == nil {
 		settings := fmt.Sprintf("WABEK_WHATSAPP_ENDPOINT=%s\nWABEK_WHATSAPP_ROOT_KEY=%s\nWABEK_SIM_ADDR=%s\n", cmp.Or(*advertise, s.Endpoint()), s.RootKeyHex(), s.Addr())
 		if *env != "" {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -12,10 +13,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 )
-
-func env(values map[string]string) func(string) string {
-	return func(key string) string { return values[key] }
-}
 
 func TestRun_WritesSettingsAndStops(t *testing.T) {
 	t.Parallel()
@@ -26,7 +23,7 @@ func TestRun_WritesSettingsAndStops(t *testing.T) {
 	done := make(chan int, 1)
 	go func() {
 		done <- run(ctx, []string{"-env", file, "-dir", t.TempDir(), "-advertise", "http://whatsim:8090"},
-			env(map[string]string{"WABEK_SIM_ADDR": "127.0.0.1:0"}), in, io.Discard)
+			[]string{"WABEK_SIM_ADDR=127.0.0.1:0"}, in, io.Discard)
 	}()
 	settings := make([]byte, 4096)
 	n, err := out.Read(settings)
@@ -50,15 +47,24 @@ func TestRun_WritesSettingsAndStops(t *testing.T) {
 func TestRun_SaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	var stderr bytes.Buffer
-	require.Equal(t, 2, run(t.Context(), []string{"-nonsense"}, env(nil), io.Discard, &stderr))
+	require.Equal(t, 2, run(t.Context(), []string{"-nonsense"}, nil, io.Discard, &stderr))
 	require.Contains(t, stderr.String(), "nonsense")
 	stderr.Reset()
-	require.Equal(t, 1, run(t.Context(), nil, env(map[string]string{"WABEK_SIM_ADDR": "nowhere:x"}), io.Discard, &stderr))
+	require.Equal(t, 2, run(t.Context(), nil, []string{"WABEK_SIM_ADDR=nowhere:x"}, io.Discard, &stderr))
+	require.Contains(t, stderr.String(), "WABEK_SIM_ADDR")
+	stderr.Reset()
+	require.Equal(t, 2, run(t.Context(), nil, []string{"WABEK_SIM_ADR=127.0.0.1:0"}, io.Discard, &stderr))
+	require.Contains(t, stderr.String(), "WABEK_SIM_ADR")
+	stderr.Reset()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	require.Equal(t, 1, run(t.Context(), nil, []string{"WABEK_SIM_ADDR=" + taken.Addr().String()}, io.Discard, &stderr))
 	require.Contains(t, stderr.String(), "start simulator")
 	stderr.Reset()
 	stopped, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.Equal(t, 1, run(stopped, []string{"-env", filepath.Join(t.TempDir(), "no", "sim.env")},
-		env(map[string]string{"WABEK_SIM_ADDR": "127.0.0.1:0"}), io.Discard, &stderr))
+		[]string{"WABEK_SIM_ADDR=127.0.0.1:0"}, io.Discard, &stderr))
 	require.Contains(t, stderr.String(), "write settings")
 }

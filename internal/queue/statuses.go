@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	statusBatch   = 512                    // statuses applied together at most
-	statusGather  = 100 * time.Millisecond // how long the first of them waits for more
-	statusAhead   = 2 * statusBatch        // pulled ahead while a batch is applied
+	statusBatch  = 512                    // statuses applied together at most
+	statusGather = 100 * time.Millisecond // how long the first of them waits for more
+	statusAhead  = 2 * statusBatch        // pulled ahead while a batch is applied
 	// statusAckWait is soon: what a reader had pulled and not applied when it stopped comes again after it, and a
 	// status that comes twice does no harm.
 	statusAckWait = 5 * time.Second

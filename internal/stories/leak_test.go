@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 )
 
@@ -19,8 +21,10 @@ func TestStory_NothingLeaks(t *testing.T) {
 	w := startAll(t, "OTP_LENGTH=10", "WABEK_LOG_LEVEL=debug") // ten digits don't stand somewhere by chance
 	var fresh numbers
 	h := &hunt{t: t}
+	h.findsPlantedCodes()
 	h.want("the secret", w.secrets.secret)
 	h.want("the API key", w.secrets.apiKey)
+	h.want("the password of NATS", w.secrets.natsPassword)
 	_, key, _ := strings.Cut(strings.TrimPrefix(w.poolKeys(), "default:"), ":")
 	raw, err := base64.RawURLEncoding.DecodeString(key)
 	require.NoError(t, err)
@@ -77,15 +81,16 @@ func TestStory_NothingLeaks(t *testing.T) {
 	otp(fresh.next())
 	require.Zero(t, w.sender.stop())
 	require.Zero(t, w.api.stop())
+	h.plantInStream(w)
 	w.nats.kill()
 
+	h.findsWhatIsInStream(w)
 	// Only what SECURITY.md names may hold them.
 	h.in(w.dir, func(rel string) bool {
 		return strings.HasPrefix(rel, "whatsim") || strings.HasPrefix(filepath.Base(rel), "devices.db")
 	})
 	require.Greater(t, h.files, 8, "logs, records, ledger and streams were there to search")
 	require.Empty(t, h.found)
-	h.planted()
 }
 
 // TestStory_TheFirstKeyIsShownAndNothingElse looks after the keys that a first start makes.
@@ -129,7 +134,6 @@ func TestStory_TheFirstKeyIsShownAndNothingElse(t *testing.T) {
 		return strings.HasPrefix(rel, "whatsim") || rel == "alone/secret" || strings.HasPrefix(rel, "alone/devices.db")
 	})
 	require.Empty(t, h.found)
-	h.planted()
 }
 
 // hunt searches files for secrets, in every form that a careless program would write them in.
@@ -199,20 +203,46 @@ func (h *hunt) in(dir string, may func(rel string) bool) {
 	}))
 }
 
-// planted shows that the search finds what is there: in the clear, in hex, and in base64 at every alignment.
-func (h *hunt) planted() {
+const plantedCode = "4071926358"
+
+// findsPlantedCodes shows that the search finds what is there: in the clear, in hex, and in base64 at each alignment.
+func (h *hunt) findsPlantedCodes() {
 	h.t.Helper()
-	const code = "4071926358"
 	for _, written := range []string{
-		"otp=" + code + "\n", hex.EncodeToString([]byte("x" + code + "y")), strings.ToUpper(hex.EncodeToString([]byte(code))),
-		base64.StdEncoding.EncodeToString([]byte(code)), base64.StdEncoding.EncodeToString([]byte("a" + code + "bc")),
-		base64.URLEncoding.EncodeToString([]byte("ab" + code + "c")), base64.StdEncoding.EncodeToString([]byte("abc" + code + "d")),
+		"otp=" + plantedCode + "\n", hex.EncodeToString([]byte("x" + plantedCode + "y")),
+		strings.ToUpper(hex.EncodeToString([]byte(plantedCode))), base64.StdEncoding.EncodeToString([]byte(plantedCode)),
+		base64.StdEncoding.EncodeToString([]byte("a" + plantedCode + "bc")),
+		base64.URLEncoding.EncodeToString([]byte("ab" + plantedCode + "c")),
+		base64.StdEncoding.EncodeToString([]byte("abc" + plantedCode + "d")),
 	} {
 		dir := h.t.TempDir()
 		require.NoError(h.t, os.WriteFile(filepath.Join(dir, "planted"), []byte(written), 0o600))
-		search := &hunt{t: h.t}
-		search.want("a code", code)
-		search.in(dir, func(string) bool { return false })
-		require.NotEmpty(h.t, search.found, "not found in %s", written)
+		require.NotEmpty(h.t, searchForPlanted(h.t, dir), "not found in %s", written)
 	}
+}
+
+func searchForPlanted(t *testing.T, dir string) []string {
+	t.Helper()
+	search := &hunt{t: t}
+	search.want("a code", plantedCode)
+	search.in(dir, func(string) bool { return false })
+	return search.found
+}
+
+// plantInStream stores a code where a careless sender would have, in a dead letter.
+func (h *hunt) plantInStream(w *world) {
+	h.t.Helper()
+	nc, err := nats.Connect(w.natsURL)
+	require.NoError(h.t, err)
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	require.NoError(h.t, err)
+	_, err = js.Publish(h.t.Context(), "wabek.dead.otp.default.planted", []byte("the code was "+plantedCode))
+	require.NoError(h.t, err)
+}
+
+// findsWhatIsInStream shows that streams lie on the disk as they are, neither compressed nor encrypted.
+func (h *hunt) findsWhatIsInStream(w *world) {
+	h.t.Helper()
+	require.Len(h.t, searchForPlanted(h.t, filepath.Join(w.dir, "nats")), 1)
 }

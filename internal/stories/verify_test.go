@@ -2,10 +2,10 @@ package stories_test
 
 import (
 	"errors"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -59,6 +59,7 @@ func TestStory_RightTriesWhileTheAPIIsKilled(t *testing.T) {
 					v, err := w.client.verify(id, code)
 					switch {
 					case errors.Is(err, errRefused): // the request was never made
+						<-time.After(2 * time.Millisecond) // leaves the processor to the API's start
 						continue
 					case err != nil:
 						cut.Add(1)
@@ -87,9 +88,6 @@ func TestStory_RightTriesWhileTheAPIIsKilled(t *testing.T) {
 		v, err := w.client.verify(id, code)
 		require.NoError(t, err)
 		require.Equal(t, verdict{Reason: reasonUsed}, v, "whoever was told, it is used")
-		a, err := w.client.post("/api/v1/otp-verify", map[string]string{"otp_id": id, "otp": code + "0"})
-		require.NoError(t, err)
-		require.Equal(t, http.StatusOK, a.status)
 	}
 	t.Logf("valid:true lost with its connection in %d rounds", lost)
 }
