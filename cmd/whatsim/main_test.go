@@ -56,7 +56,7 @@ func TestRun_SaysWhatIsWrong(t *testing.T) {
 	require.Equal(t, 2, run(t.Context(), nil, []string{"WABEK_SIM_ADR=127.0.0.1:0"}, io.Discard, &stderr))
 	require.Contains(t, stderr.String(), "WABEK_SIM_ADR")
 	stderr.Reset()
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer taken.Close()
 	require.Equal(t, 1, run(t.Context(), nil, []string{"WABEK_SIM_ADDR=" + taken.Addr().String()}, io.Discard, &stderr))

@@ -1,7 +1,6 @@
 package apiapp
 
 import (
-	"errors"
 	"testing"
 	"time"
 
@@ -66,7 +65,7 @@ func TestPresence_Admit(t *testing.T) {
 				return
 			}
 			var refused *api.Refusal
-			require.True(t, errors.As(err, &refused))
+			require.ErrorAs(t, err, &refused)
 			require.Equal(t, tc.want, refused.Code)
 			require.Positive(t, refused.RetryAfter)
 		})
