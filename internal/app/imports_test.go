@@ -18,7 +18,7 @@ func mayImport() map[string]string {
 		"cmd/api":              "config app/apiapp",
 		"cmd/sender":           "config app/senderapp",
 		"cmd/demo":             "config app/apiapp app/senderapp whatsapp whatsim",
-		"cmd/whatsim":          "whatsim",
+		"cmd/whatsim":          "config whatsim",
 		"cmd/bench":            "*",
 		"internal/phone":       "",
 		"internal/keys":        "",

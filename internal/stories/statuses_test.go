@@ -79,3 +79,13 @@ func (h history) interruptedSends() []interrupted {
 	slices.SortFunc(all, func(a, b interrupted) int { return cmp.Or(cmp.Compare(a.fence, b.fence), cmp.Compare(a.job, b.job)) })
 	return all
 }
+
+func jobID(otp string) job.ID { return job.ID(otp) }
+
+// firstStates names the first states of a job.
+func firstStates(steps []job.Status, n int) (names []string) {
+	for _, s := range steps[:min(n, len(steps))] {
+		names = append(names, string(s.State))
+	}
+	return names
+}

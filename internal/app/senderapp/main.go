@@ -133,12 +133,30 @@ func pairMain(ctx context.Context, args, environ []string, stdout, stderr io.Wri
 }
 
 func pair(ctx context.Context, cfg config.Sender, show func(whatsapp.QRCode), logger *slog.Logger) error {
-	devices, err := whatsapp.OpenDevices(ctx, cfg.DataDir, logger)
+	devices, err := openFree(ctx, cfg.DataDir, logger)
 	if err != nil {
 		return err
 	}
 	_, err = whatsapp.Pair(ctx, devices, Place(cfg.WhatsApp), show, logger)
 	return errors.Join(err, devices.Close())
+}
+
+// lockPatience is how long a pairing waits for the device store: a sender that waits for its session opens it for
+// a moment every lookAgain, one that has a session never lets go.
+const lockPatience = 2 * lookAgain
+
+// openFree opens the device store once nobody else has it open.
+func openFree(ctx context.Context, dataDir string, logger *slog.Logger) (*whatsapp.Devices, error) {
+	deadline := time.Now().Add(lockPatience)
+	for {
+		devices, err := whatsapp.OpenDevices(ctx, dataDir, logger)
+		if !errors.Is(err, whatsapp.ErrLocked) || time.Now().After(deadline) {
+			return devices, err
+		}
+		if perr := pause(ctx, lookAgain/20); perr != nil {
+			return nil, errors.Join(err, perr)
+		}
+	}
 }
 
 // PrintQR draws a code for a person at a terminal.
