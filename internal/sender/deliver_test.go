@@ -47,7 +47,7 @@ func TestSender_AJobWhoseSenderDiesWhileItSendsIsSentByTheNext(t *testing.T) {
 	s := k.becomes("j", job.Sent)
 	require.EqualValues(t, 6, s.Fence)
 	require.Equal(t, []string{"WA-J"}, next.sent(), "under the same WhatsApp id")
-	require.Equal(t, 2, tryOf(t, k, "j"))
+	require.Equal(t, 2, k.lastTry())
 	require.EqualValues(t, 1, n.Stats().Redelivered)
 	k.isDone()
 }
@@ -263,7 +263,7 @@ func TestSender_WhatSurelyDidNotGoOutMayBeTakenByAnother(t *testing.T) {
 			k.run(next)
 			k.becomes("j", job.Sent)
 			require.Equal(t, []string{"WA-J"}, next.sent())
-			require.Equal(t, 2, tryOf(t, k, "j"))
+			require.Equal(t, 2, k.lastTry())
 		})
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -80,8 +81,11 @@ func (k *kit) connect() *line {
 	broker, err := queue.New(nc, queue.Options{Logger: k.log, AckWait: ackWait, AckTimeout: time.Second})
 	require.NoError(k.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- broker.Run(ctx) }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		assert.NoError(k.t, errOrClosed(broker.Run(ctx)))
+	}()
 	l := &line{Broker: broker, nc: nc, hang: sync.OnceFunc(func() {
 		nc.Close()
 		cancel()
@@ -89,6 +93,14 @@ func (k *kit) connect() *line {
 	})}
 	k.t.Cleanup(l.hang)
 	return l
+}
+
+// errOrClosed passes over the end that hang is.
+func errOrClosed(err error) error {
+	if errors.Is(err, queue.ErrClosed) {
+		return nil
+	}
+	return err
 }
 
 // envelope makes a job that lives for ten minutes.
@@ -156,7 +168,7 @@ func (k *kit) stored(stream string) int {
 	require.NoError(k.t, err)
 	s, err := js.Stream(k.within(), stream)
 	require.NoError(k.t, err)
-	return int(s.CachedInfo().State.Msgs) //nolint:gosec // a handful
+	return int(s.CachedInfo().State.Msgs)
 }
 
 // isDone waits until no job is left in the queue.

@@ -66,7 +66,7 @@ func (n *node) crash() {
 		n.line.hang()
 		n.take()
 		n.work()
-		<-n.over
+		n.k.log.Debug("killed sender has ended", "err", <-n.over)
 		_ = n.jobs.Close() // its connection is gone
 	})
 }

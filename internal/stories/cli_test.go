@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -101,7 +100,7 @@ func TestStory_PairPrintsNothingButCodes(t *testing.T) {
 	w.whatsim.kill()
 	require.Equal(t, 1, p.wait())
 	for line := range strings.Lines(out.String()) {
-		require.Regexp(t, regexp.MustCompile(`^(https://wa\.me/settings/linked_devices#)?2@[^\s,]+(,[^\s,]+){3,4}\n$`), line)
+		require.Regexp(t, `^(https://wa\.me/settings/linked_devices#)?2@[^\s,]+(,[^\s,]+){3,4}\n$`, line)
 	}
 	require.Contains(t, read(t, p.log), "sender pair:")
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"regexp"
 	"syscall"
@@ -192,30 +193,19 @@ func (p phones) receives(t *testing.T, digits string) message {
 	return all[0]
 }
 
-func (p phones) post(t *testing.T, path string, body any) answer {
+func (p phones) post(t *testing.T, path string, body any) {
 	t.Helper()
 	a, err := request(http.MethodPost, p.url+path, nil, body)
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, a.status, "%s %s", path, a.body)
-	return a
 }
 
 // fault makes something go wrong, as docs/simulator.md says.
 func (p phones) fault(t *testing.T, kind string, fields map[string]any) {
 	t.Helper()
 	body := map[string]any{"kind": kind}
-	for k, v := range fields {
-		body[k] = v
-	}
+	maps.Copy(body, fields)
 	p.post(t, "/faults", body)
-}
-
-// heal ends every fault.
-func (p phones) heal(t *testing.T) {
-	t.Helper()
-	a, err := request(http.MethodDelete, p.url+"/faults", nil, nil)
-	require.NoError(t, err)
-	require.Equal(t, http.StatusOK, a.status)
 }
 
 // pair scans a QR code.

@@ -1,7 +1,6 @@
 package stories_test
 
 import (
-	"bufio"
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
@@ -200,22 +199,3 @@ type numbers struct{ last atomic.Int64 }
 
 // next is a number in Turkey, digits alone.
 func (n *numbers) next() string { return fmt.Sprintf("90555%07d", 1000000+n.last.Add(1)) }
-
-// logged says whether a line of a program's log has all of parts.
-func (p *program) logged(parts ...string) bool {
-	f, err := os.Open(p.log)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	for s := bufio.NewScanner(f); s.Scan(); {
-		has := true
-		for _, part := range parts {
-			has = has && strings.Contains(s.Text(), part)
-		}
-		if has {
-			return true
-		}
-	}
-	return false
-}
