@@ -13,7 +13,8 @@ import (
 
 func TestStory_NothingIsKilled(t *testing.T) {
 	t.Parallel()
-	s := beginKillStory(t)
+	w := startAll(t)
+	s := &killStory{t: t, w: w, load: w.startLoad(pace)}
 	s.load.untilMoreAccepted(inLongForm(2000, 100))
 	s.end(false, false)
 	require.Empty(t, s.copied, "a copy came without any fault")

@@ -202,7 +202,7 @@ func (a *App) runSession(ctx context.Context, devices *whatsapp.Devices, stored 
 			default:
 			}
 		},
-		Logger: log,
+		Logger: a.o.Logger, // it adds the session's id itself
 	})
 	if err != nil {
 		return err
