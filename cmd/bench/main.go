@@ -37,6 +37,7 @@ type options struct {
 	tenMillion bool
 	profile    string
 	only       int
+	records    int // of the store, instead of a million
 }
 
 // plan says how long and how often.

@@ -48,11 +48,13 @@ const opens = 3
 // benchMany measures the store and the node beside many unexpired records, against empty ones.
 func benchMany(ctx context.Context, l *lab) error {
 	n, many := 1_000_000, "a million records"
-	if l.tenMillion {
+	switch {
+	case l.records > 0:
+		n, many = l.records, fmt.Sprintf("%d records", l.records)
+	case l.tenMillion:
 		n, many = 10_000_000, "ten million records"
-	}
-	if l.quick && !l.tenMillion {
-		n, many = 200_000, "200,000 records (quick)"
+	case l.quick:
+		n, many = 200_000, "200,000 records"
 	}
 	full, empty := filepath.Join(l.dir, "full"), filepath.Join(l.dir, "empty")
 	seeds, err := openSeeder(ctx, full, 30*time.Minute, n)
