@@ -20,8 +20,6 @@ import (
 	"go.mau.fi/whatsmeow/types"
 	"go.mau.fi/whatsmeow/types/events"
 	waLog "go.mau.fi/whatsmeow/util/log"
-	"google.golang.org/protobuf/proto"
-
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
@@ -51,8 +49,8 @@ type sendResult struct {
 // rate is messages a second, from the first acknowledgement to the last.
 func (r sendResult) rate() float64 { return float64(r.Acked-1) / r.Last.Sub(r.First).Seconds() }
 
-// text is a message as long as an OTP's.
-const text = "Your verification code:\n\n123456\n\nValid for 10 minutes. Do not share it with anyone."
+// otpText is a message as long as an OTP's.
+const otpText = "Your verification code:\n\n123456\n\nValid for 10 minutes. Do not share it with anyone."
 
 // runBare is a whatsmeow client and nothing else: its messages go out in a loop. Its device database has the
 // settings of the product's.
@@ -177,6 +175,6 @@ func (c *bareClient) pair(ctx context.Context, sim string) error {
 func (c *bareClient) send(ctx context.Context, to string) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	_, err := c.cli.SendMessage(ctx, types.NewJID(to, types.DefaultUserServer), &waE2E.Message{Conversation: proto.String(text)})
+	_, err := c.cli.SendMessage(ctx, types.NewJID(to, types.DefaultUserServer), &waE2E.Message{Conversation: new(otpText)})
 	return err //nolint:wrapcheck // says all
 }

@@ -51,7 +51,7 @@ func openBare(path string, value, row []byte) (*bareLoop, error) {
 }
 
 func (s *bareLoop) put() error {
-	done := s.answers.Get().(chan error) //nolint:forcetypeassert,errcheck // its New makes nothing else
+	done := s.answers.Get().(chan error) //nolint:forcetypeassert // its New makes nothing else
 	s.queue <- bareOp{id: newID(), done: done}
 	err := <-done
 	s.answers.Put(done)

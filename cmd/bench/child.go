@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"runtime/pprof"
@@ -25,6 +26,11 @@ type call struct {
 type answer struct {
 	Error string          `json:"error,omitempty"`
 	Value json.RawMessage `json:"value,omitempty"`
+}
+
+// quietLog tells only what a run shouldn't have.
+func quietLog() *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
 // nothing is the argument or the answer of a call that has none.
@@ -106,7 +112,7 @@ func (l *lab) spawn(ctx context.Context, name string, args ...string) (*child, e
 	if err != nil {
 		return nil, fmt.Errorf("find own program: %w", err)
 	}
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), self, append([]string{name}, args...)...)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), self, append([]string{name}, args...)...) //nolint:gosec // this very program
 	cmd.Stderr = l.stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt is for us; the child ends with its input
 	in, err := cmd.StdinPipe()

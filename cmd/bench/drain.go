@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -54,6 +53,7 @@ type drainer struct {
 	seal    *keys.SealKeys
 	ring    *keys.Ring
 
+	log      *slog.Logger
 	receipts atomic.Int64
 	acks     chan time.Time // of messages, by WhatsApp
 }
@@ -81,7 +81,8 @@ func runDrain(ctx context.Context, args []string, in io.Reader, out io.Writer) e
 }
 
 func (d *drainer) open(ctx context.Context, dir, sim, rootKey string) (err error) {
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := quietLog()
+	d.log = log
 	secret, err := keys.NewSecret(benchSecret)
 	if err != nil {
 		return err //nolint:wrapcheck // says all
@@ -164,7 +165,7 @@ func (d *drainer) openQueue(ctx context.Context, dir string, log *slog.Logger) (
 func (d *drainer) receipt(ctx context.Context, r whatsapp.Receipt) {
 	d.receipts.Add(1)
 	if err := d.sender.Receipt(ctx, r.Job, r.Pool, r.State, r.At); err != nil {
-		slog.Error("receipt", "err", err)
+		d.log.Error("receipt", "err", err)
 	}
 }
 
@@ -195,7 +196,7 @@ func (d *drainer) fill(ctx context.Context, s sendSpec) (nothing, error) {
 			return nothing{}, err //nolint:wrapcheck // says all
 		}
 		e, err := job.Seal(d.seal, job.ID(id.String()), job.LaneOTP, job.DefaultPool, job.Body{
-			To: to, Text: text, MessageID: d.ring.MessageID(id.String()), Expires: time.Now().Add(time.Hour),
+			To: to, Text: otpText, MessageID: d.ring.MessageID(id.String()), Expires: time.Now().Add(time.Hour),
 		})
 		if err != nil {
 			return nothing{}, err //nolint:wrapcheck // says all

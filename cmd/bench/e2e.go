@@ -28,18 +28,18 @@ func benchE2E(ctx context.Context, l *lab) (err error) {
 		return err
 	}
 	defer t.wire.close()
-	for n := range uint64(knownNumbers) {
+	for n := range l.known {
 		if _, err := t.both(ctx, n); err != nil {
 			return err
 		}
 	}
-	next := uint64(knownNumbers)
+	next := l.known
 	for _, kind := range []struct {
 		name   string
 		number func(i int) uint64
 	}{
 		{"first contact", func(i int) uint64 { return next + uint64(i) }}, //nolint:gosec // counts up from 0
-		{"warm", func(i int) uint64 { return uint64(i) % knownNumbers }},  //nolint:gosec // counts up from 0
+		{"warm", func(i int) uint64 { return uint64(i) % l.known }},       //nolint:gosec // counts up from 0
 	} {
 		var samples []pair
 		for i := range l.samples {

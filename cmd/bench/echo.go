@@ -53,7 +53,7 @@ type readyInfo struct {
 func parseOnly[T any](response string) echo.HandlerFunc {
 	buffers := sync.Pool{New: func() any { return new([4096]byte) }}
 	return func(c echo.Context) error {
-		buf := buffers.Get().(*[4096]byte) //nolint:forcetypeassert,errcheck // its New makes nothing else
+		buf := buffers.Get().(*[4096]byte) //nolint:forcetypeassert // its New makes nothing else
 		defer buffers.Put(buf)
 		n, err := io.ReadFull(c.Request().Body, buf[:])
 		if !errors.Is(err, io.ErrUnexpectedEOF) {

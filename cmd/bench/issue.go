@@ -167,7 +167,7 @@ func against(conns, times int, what string, goal float64, ours, ceiling func() (
 		}
 		pairs = append(pairs, pair{ours: rate[0], ceiling: rate[1]})
 	}
-	c := rates(fmt.Sprintf("%s, %d at once", what, conns), "/s", goal, pairs)
+	c := rates(fmt.Sprintf("%s, %d at once", what, conns), goal, pairs)
 	c.Ran = &[2]running{
 		{P50: median(p50s[0]), P99: median(p99s[0]), CPU: median(costs[0])},
 		{P50: median(p50s[1]), P99: median(p99s[1]), CPU: median(costs[1])},

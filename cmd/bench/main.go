@@ -44,9 +44,10 @@ type options struct {
 type plan struct {
 	pairs     func(conns int) int
 	phase     time.Duration
-	samples   int // of e2e, for each kind
-	firstSend int // messages of a phase of bench send: to new numbers,
-	warmSend  int // and to known ones
+	samples   int    // of e2e, for each kind
+	firstSend int    // messages of a phase of bench send: to new numbers,
+	warmSend  int    // and to known ones
+	known     uint64 // how many numbers the messages to known ones go to
 	budget    time.Duration
 }
 
@@ -54,12 +55,12 @@ func (o options) plan() plan {
 	if o.quick {
 		return plan{
 			pairs: func(conns int) int { return map[bool]int{true: 3, false: 1}[conns == widest] },
-			phase: 700 * time.Millisecond, samples: 60, firstSend: 150, warmSend: 400, budget: 3 * time.Minute,
+			phase: 700 * time.Millisecond, samples: 60, firstSend: 150, warmSend: 400, known: 50, budget: 3 * time.Minute,
 		}
 	}
 	return plan{
 		pairs: func(conns int) int { return map[bool]int{true: 7, false: 3}[conns == widest] },
-		phase: 3 * time.Second, samples: 500, firstSend: 1000, warmSend: 3000, budget: time.Hour,
+		phase: 3 * time.Second, samples: 500, firstSend: 1000, warmSend: 3000, known: 200, budget: time.Hour,
 	}
 }
 

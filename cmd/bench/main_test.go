@@ -31,12 +31,13 @@ func tiny(t *testing.T, name string, o options) (*lab, *bytes.Buffer) {
 	return &lab{
 		options: o, name: name, dir: t.TempDir(), report: newReport(name, true, &out), stderr: os.Stderr,
 		plan: plan{
-			pairs: func(int) int { return 1 }, phase: 200 * time.Millisecond, samples: 10, firstSend: 5, warmSend: 10, budget: time.Minute,
+			pairs: func(int) int { return 1 }, phase: 50 * time.Millisecond, samples: 10, firstSend: 5, warmSend: 10, known: 5, budget: time.Minute,
 		},
 	}, &out
 }
 
 func TestBenches_MeasureSomething(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name  string
 		o     options
@@ -53,6 +54,7 @@ func TestBenches_MeasureSomething(t *testing.T) {
 		}},
 	} {
 		t.Run(strings.Join(append([]string{tc.name}, tc.cases[0]), " "), func(t *testing.T) {
+			t.Parallel()
 			l, out := tiny(t, tc.name, tc.o)
 			l.profile = filepath.Join(t.TempDir(), "cpu")
 			require.NoError(t, benches()[tc.name](t.Context(), l))
@@ -72,6 +74,7 @@ func TestBenches_MeasureSomething(t *testing.T) {
 
 // A code that isn't accepted must end the run: the figures would be those of refusals.
 func TestVerifyLoad_FailsOnARefusedCode(t *testing.T) {
+	t.Parallel()
 	l, _ := tiny(t, "verify", options{})
 	codes := filepath.Join(l.dir, "codes")
 	seeds, err := openSeeder(t.Context(), filepath.Join(l.dir, "data"), time.Minute, 3)
@@ -93,6 +96,7 @@ func TestVerifyLoad_FailsOnARefusedCode(t *testing.T) {
 }
 
 func TestSeeder_LeavesNothingToSend(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	seeds, err := openSeeder(t.Context(), dir, otp.MaxExpiry/2, 2000)
 	require.NoError(t, err)
@@ -125,7 +129,7 @@ func TestRates_JudgesByMedianAndSpread(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			r := rates("a case", "/s", tc.goal, pairs(tc.ratios...))
+			r := rates("a case", tc.goal, pairs(tc.ratios...))
 			require.InDelta(t, tc.ratio, r.Ratio, 1e-9)
 			require.InDeltaSlice(t, tc.spread[:], r.Spread[:], 1e-9)
 			require.Equal(t, tc.verdict, r.Verdict)

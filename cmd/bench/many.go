@@ -26,7 +26,7 @@ func benchStore(ctx context.Context, l *lab) error {
 		if err := s.end(); err != nil {
 			return err
 		}
-		if err := l.report.add(rates(fmt.Sprintf("store alone, %d at once", conns), "/s", goalStore, pairs)); err != nil {
+		if err := l.report.add(rates(fmt.Sprintf("store alone, %d at once", conns), goalStore, pairs)); err != nil {
 			return err
 		}
 	}
@@ -111,7 +111,7 @@ func storeBeside(ctx context.Context, l *lab, many, full, empty string) (err err
 		}
 		pairs = append(pairs, p)
 	}
-	return l.report.add(rates(fmt.Sprintf("store with %s, %d", many, widest), "/s", goalMillion, pairs))
+	return l.report.add(rates(fmt.Sprintf("store with %s, %d", many, widest), goalMillion, pairs))
 }
 
 func nodeBeside(ctx context.Context, l *lab, many, full, empty string) (err error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
@@ -24,10 +23,11 @@ type nullSender struct {
 	nc      *nats.Conn
 	broker  *queue.Broker
 	senders []*sender.Sender
+	log     *slog.Logger
 	ready   chan struct{} // closed once the fields above are set
 }
 
-func newNullSender() *nullSender { return &nullSender{ready: make(chan struct{})} }
+func newNullSender() *nullSender { return &nullSender{log: quietLog(), ready: make(chan struct{})} }
 
 // nullSession is a session that answers at once.
 type nullSession struct {
@@ -47,7 +47,6 @@ func (n *nullSender) run(ctx context.Context, nc *nats.Conn, broker *queue.Broke
 	case <-ctx.Done():
 		return nil
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	var sessions []nullSession
 	for i := range nullSessions {
 		s := nullSession{id: fmt.Sprintf("null%04d", i)}
@@ -62,7 +61,7 @@ func (n *nullSender) run(ctx context.Context, nc *nats.Conn, broker *queue.Broke
 		defer jobs.Close() //nolint:errcheck // always nil
 		sessions = append(sessions, s)
 		n.senders = append(n.senders, sender.New(sender.Config{
-			Name: "bench", Session: s, Opener: opener, Log: broker, Now: time.Now, Logger: log,
+			Name: "bench", Session: s, Opener: opener, Log: broker, Now: time.Now, Logger: n.log,
 			Next: func(ctx context.Context) (sender.Delivery, error) {
 				d, err := jobs.Next(ctx)
 				if err != nil {
@@ -107,7 +106,7 @@ func (n *nullSender) drain(ctx context.Context, empty func() bool) error {
 	for _, s := range n.senders {
 		group.Go(func() {
 			if err := s.Run(take, ctx); err != nil {
-				slog.Error("null sender", "err", err)
+				n.log.Error("null sender", "err", err)
 			}
 		})
 	}

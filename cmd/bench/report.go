@@ -41,12 +41,12 @@ const (
 )
 
 // rates makes a case of pairs of rates. A goal of zero is none.
-func rates(name, unit string, goal float64, pairs []pair) result {
+func rates(name string, goal float64, pairs []pair) result {
 	var ours, ceiling, ratios []float64
 	for _, p := range pairs {
 		ours, ceiling, ratios = append(ours, p.ours), append(ceiling, p.ceiling), append(ratios, p.ours/p.ceiling)
 	}
-	r := result{Case: name, Unit: unit, Ours: median(ours), Ceiling: median(ceiling), Ratio: median(ratios), Spread: spread(ratios), Goal: goal}
+	r := result{Case: name, Unit: "/s", Ours: median(ours), Ceiling: median(ceiling), Ratio: median(ratios), Spread: spread(ratios), Goal: goal}
 	switch {
 	case goal == 0:
 	case r.Ratio >= goal:

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -38,7 +37,7 @@ func openSeeder(ctx context.Context, dir string, since time.Duration, n int) (*s
 	}
 	store, err := bolt.Open(bolt.Options{
 		Path: filepath.Join(dir, "records.db"), Now: time.Now,
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Logger: quietLog(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("seed: %w", err)

@@ -6,9 +6,6 @@ import (
 	"path/filepath"
 )
 
-// knownNumbers is how many numbers the messages of a warm run go to.
-const knownNumbers = 200
-
 // simulated is the simulator and one process that speaks to it, or two.
 func (l *lab) simulated(ctx context.Context, names ...string) (sim *child, speakers []*child, err error) {
 	sim, err = l.spawn(ctx, "sim")
@@ -46,15 +43,15 @@ func benchSend(ctx context.Context, l *lab) (err error) {
 	}
 	defer func() { err = errors.Join(err, endAll(append(speakers, sim))) }()
 	ours, bare := speakers[0], speakers[1]
-	next := uint64(knownNumbers)
+	next := l.known
 	for _, kind := range []struct {
 		name  string
 		n     int
 		known uint64
-	}{{"first contact", l.firstSend, 0}, {"warm", l.warmSend, knownNumbers}} {
+	}{{"first contact", l.firstSend, 0}, {"warm", l.warmSend, l.known}} {
 		spec := sendSpec{N: kind.n, Known: kind.known}
 		if kind.known > 0 { // so that all are known from here on
-			warm := sendSpec{N: knownNumbers, Known: knownNumbers}
+			warm := sendSpec{N: int(l.known), Known: l.known} //nolint:gosec // a few hundred
 			if _, err := sendPair(ctx, ours, bare, warm); err != nil {
 				return err
 			}
@@ -71,12 +68,12 @@ func benchSend(ctx context.Context, l *lab) (err error) {
 			}
 			pairs = append(pairs, p)
 		}
-		if err := l.report.add(rates("sender, "+kind.name, "/s", goalSend, pairs)); err != nil {
+		if err := l.report.add(rates("sender, "+kind.name, goalSend, pairs)); err != nil {
 			return err
 		}
 	}
 	return l.profiled(ctx, ours, func() error {
-		_, err := drainPhase(ctx, ours, sendSpec{N: l.warmSend, Known: knownNumbers})
+		_, err := drainPhase(ctx, ours, sendSpec{N: l.warmSend, Known: l.known})
 		return err
 	})
 }

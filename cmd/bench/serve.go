@@ -6,10 +6,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -37,7 +35,6 @@ func runServe(ctx context.Context, args []string, in io.Reader, out io.Writer) e
 	}
 	environ := []string{
 		"WABEK_ADDR=127.0.0.1:0", "WABEK_DATA_DIR=" + *dir, "WABEK_API_KEY=" + benchKey, "WABEK_SECRET=" + benchSecret,
-		"WABEK_LOG_LEVEL=warn",
 	}
 	if *sim != "" {
 		environ = append(environ, "WABEK_WHATSAPP_ENDPOINT="+*sim, "WABEK_WHATSAPP_ROOT_KEY="+*rootKey)
@@ -48,7 +45,7 @@ func runServe(ctx context.Context, args []string, in io.Reader, out io.Writer) e
 	}
 	o := apiapp.Options{
 		Config: cfg, Stdout: io.Discard,
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.Log.Level})),
+		Logger: quietLog(),
 		ShowQR: func(c whatsapp.QRCode) { go scan(ctx, *sim, c.Text) },
 	}
 	null := newNullSender()
