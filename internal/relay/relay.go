@@ -58,7 +58,8 @@ type row struct {
 	due     int64 // Unix nanoseconds; the heap entry with the same time is the live one
 	asked   uint8 // how often its status was asked for: the pause grows
 	ask     bool  // look at its last status before publishing
-	offered bool  // it was handed to the publisher since this start
+	offered bool  // it was handed to the publisher, by this run or an earlier one
+	held    bool  // the queue has acknowledged it, and hasn't been away since
 }
 
 // Relay is the outbox's way to the queue.
@@ -82,7 +83,8 @@ func New(cfg Config) *Relay {
 	return &Relay{cfg: cfg, wake: make(chan struct{}, 1), rows: map[job.ID]*row{}}
 }
 
-// Stats tells how many jobs aren't settled yet, and how often one was published again.
+// Stats tells how many jobs aren't settled yet, and how often one was published again that the queue hadn't
+// acknowledged, or may have lost while it was away.
 type Stats struct{ Pending, Republished int64 }
 
 // Stats reads the counters.
@@ -94,7 +96,7 @@ func (r *Relay) Stats() Stats {
 
 // Offer takes a job that has just been committed. It never blocks: it is called by the writer of the records.
 func (r *Relay) Offer(e job.Envelope) {
-	r.cfg.Logger.Debug("job committed", "job", e.ID)
+	r.trace("job committed", e.ID)
 	r.mu.Lock()
 	w := &row{}
 	r.rows[e.ID] = w
@@ -116,7 +118,7 @@ func (r *Relay) Note(statuses []job.Status) {
 		switch {
 		case !ok:
 		case s.State.Settled():
-			r.cfg.Logger.Debug("job settled", "job", s.Job, "state", s.State)
+			r.trace("job settled", s.Job)
 			delete(r.rows, s.Job)
 		default:
 			w.ask = true
@@ -129,6 +131,11 @@ func (r *Relay) Note(statuses []job.Status) {
 func (r *Relay) Withdrawn(id job.ID) {
 	r.again(id, r.cfg.Now(), true)
 	r.nudge()
+}
+
+// trace logs a step of a job. It must cost nothing unless somebody looks: it runs for every OTP, in the writer too.
+func (r *Relay) trace(step string, id job.ID) {
+	r.cfg.Logger.LogAttrs(context.Background(), slog.LevelDebug, step, slog.String("job", string(id)))
 }
 
 func (r *Relay) nudge() {
@@ -179,7 +186,7 @@ func (r *Relay) askAfterAll() {
 	now := r.cfg.Now()
 	for id, w := range r.rows {
 		if w.offered {
-			w.ask, w.asked = true, 0
+			w.ask, w.held, w.asked = true, false, 0
 			r.schedule(id, w, now)
 		}
 	}
@@ -262,7 +269,7 @@ func (r *Relay) publish(ctx context.Context, e job.Envelope) {
 	}
 	r.mu.Lock()
 	w, ok := r.rows[e.ID]
-	again := ok && w.offered
+	again := ok && w.offered && !w.held
 	if ok {
 		w.offered = true
 	}
@@ -273,14 +280,14 @@ func (r *Relay) publish(ctx context.Context, e job.Envelope) {
 	if again {
 		r.republished.Add(1)
 	}
-	r.cfg.Logger.Debug("job published", "job", e.ID, "again", again)
+	r.trace("job published", e.ID)
 	r.cfg.Publisher.Publish(ctx, e, left, func(err error) {
 		if err != nil {
 			r.cfg.Logger.Debug("job not published", "job", e.ID, "err", err)
 			r.again(e.ID, r.cfg.Now().Add(retryAfter), false)
 			return
 		}
-		r.askLater(e.ID)
+		r.acknowledged(e.ID)
 	})
 }
 
@@ -292,6 +299,16 @@ func (r *Relay) again(id job.ID, at time.Time, ask bool) {
 		w.ask = ask
 		r.schedule(id, w, at)
 	}
+}
+
+// acknowledged notes that the queue has a job.
+func (r *Relay) acknowledged(id job.ID) {
+	r.mu.Lock()
+	if w, ok := r.rows[id]; ok {
+		w.held = true
+	}
+	r.mu.Unlock()
+	r.askLater(id)
 }
 
 // askLater makes a row due after a silence that doubles each time it was asked after, up to 16 times as long: a

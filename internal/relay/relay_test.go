@@ -47,6 +47,19 @@ type node struct {
 	relay   *relay.Relay
 	service *otp.Service
 	stop    func()
+
+	published atomic.Int64
+}
+
+// counted counts what goes through a publisher.
+type counted struct {
+	relay.Publisher
+	count *atomic.Int64
+}
+
+func (c counted) Publish(ctx context.Context, e job.Envelope, left time.Duration, done func(error)) {
+	c.count.Add(1)
+	c.Publisher.Publish(ctx, e, left, done)
 }
 
 func newNode(t *testing.T) *node {
@@ -80,7 +93,7 @@ func (n *node) start(relaying bool) {
 	})
 	require.NoError(n.t, err)
 	n.relay = relay.New(relay.Config{
-		Outbox: n.store, Publisher: n.broker, Log: n.broker, Now: n.now, Logger: n.log, Silence: 300 * time.Millisecond,
+		Outbox: n.store, Publisher: counted{n.broker, &n.published}, Log: n.broker, Now: n.now, Logger: n.log, Silence: 300 * time.Millisecond,
 		Connected: func() (bool, uint64) { return n.broker.Connected(), n.nc.Stats().Reconnects },
 	})
 	secret, err := keys.NewSecret(strings.Repeat("secret ", 8))
@@ -263,15 +276,14 @@ func TestRelay_AJobThatWaitsIsNotDoubled(t *testing.T) {
 	n.start(true)
 	id := n.issue("905550000005")
 	// Nobody takes it: the relay asks after it, publishes it again, and the queue still has it.
-	require.Eventually(t, func() bool { return n.relay.Stats().Republished >= 2 }, patient, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return n.published.Load() >= 3 }, patient, 5*time.Millisecond)
+	require.Zero(t, n.relay.Stats().Republished, "a long queue is no trouble")
 	d := n.next(n.jobs())
 	n.say(id, job.Sent)
 	require.NoError(t, d.Ack())
 	n.settles()
-	republished := n.relay.Stats().Republished
 	other := n.issue("905550000006")
 	require.Equal(t, job.ID(other.String()), n.next(n.jobs()).Job().ID, "no second copy of the first is there")
-	require.GreaterOrEqual(t, n.relay.Stats().Republished, republished)
 }
 
 func TestRelay_SaysExpiredWhenNobodyElseDoes(t *testing.T) {
