@@ -17,6 +17,7 @@ func TestStory_NothingIsKilled(t *testing.T) {
 	s := &killStory{t: t, w: w, load: w.startLoad(pace)}
 	s.load.untilMoreAccepted(inLongForm(2000, 100))
 	s.end(false, false)
+	require.Zero(t, s.redelivered+s.republished, "the counters move by themselves")
 	require.Empty(t, s.copied, "a copy came without any fault")
 }
 

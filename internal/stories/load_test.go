@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	issuers   = 8  // clients that ask for OTPs
-	followers = 32 // owners of phones, each with one code to wait for and to type in
+	issuers   = 8   // clients that ask for OTPs
+	crowd     = 100 // customers who wait at once, so that nobody waits long; while NATS is away there may be more
+	followers = 32  // owners of phones, each with one code to wait for and to type in
 	glance    = 150 * time.Millisecond
 )
 
@@ -54,7 +55,9 @@ func (w *world) startLoad(pace time.Duration) *load {
 			for {
 				select {
 				case <-tick.C:
-					l.ask(l.newCustomer())
+					if l.natsAway.Load() || l.accepted.Load()-l.verified.Load() < crowd {
+						l.ask(l.newCustomer())
+					}
 				case <-l.stop:
 					return
 				}
