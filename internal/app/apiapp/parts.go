@@ -58,8 +58,7 @@ func (a *App) openPresence(ctx context.Context) error {
 			a.o.Logger.Warn("not remembered that a session is there", "err", err)
 		}
 	}
-	up := func() bool { is, _ := a.connected(); return is }
-	a.presence = newPresence(a.o.Config.QueueGrace, len(seen) > 0, a.o.Now, up, remember)
+	a.presence = newPresence(a.o.Config.QueueGrace, len(seen) > 0, a.o.Now, a.nc.IsConnected, remember)
 	stop, err := a.broker.Heartbeats(a.presence.beat)
 	if err != nil {
 		return fmt.Errorf("listen to heartbeats: %w", err)
