@@ -89,3 +89,12 @@ func firstStates(steps []job.Status, n int) (names []string) {
 	}
 	return names
 }
+
+// of tells the steps of some jobs.
+func (h history) of(otps []string) map[string][]job.Status {
+	some := map[string][]job.Status{}
+	for _, id := range otps {
+		some[id] = h[jobID(id)]
+	}
+	return some
+}
