@@ -28,9 +28,9 @@ type result struct {
 
 // running is how requests ran: medians over the phases.
 type running struct {
-	P50 float64 `json:"p50"` // ms
-	P99 float64 `json:"p99"` // ms
-	CPU float64 `json:"cpu"` // of the server, µs a request
+	P50 float64 `json:"p50,omitempty"` // ms
+	P99 float64 `json:"p99,omitempty"` // ms
+	CPU float64 `json:"cpu"`           // of the server, µs a request
 }
 
 // The verdicts.
@@ -146,7 +146,11 @@ func (r *report) add(c result) error {
 		goal = fmt.Sprintf(">= %g: %s", c.Goal, c.Verdict)
 	}
 	times := ""
-	if r := c.Ran; r != nil {
+	switch r := c.Ran; {
+	case r == nil:
+	case r[0].P50 == 0:
+		times = fmt.Sprintf("%.0f | %.0f", r[0].CPU, r[1].CPU)
+	default:
 		times = fmt.Sprintf("%.2f/%.2f %.0f | %.2f/%.2f %.0f", r[0].P50, r[0].P99, r[0].CPU, r[1].P50, r[1].P99, r[1].CPU)
 	}
 	_, err := fmt.Fprintf(r.out, "%-34s %12s %12s %7.2f %17s  %-22s %s\n", c.Case, figure(c.Ours, c.Unit), figure(c.Ceiling, c.Unit), c.Ratio,

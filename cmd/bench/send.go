@@ -56,19 +56,25 @@ func benchSend(ctx context.Context, l *lab) (err error) {
 				return err
 			}
 		}
-		var pairs []pair
+		var (
+			pairs []pair
+			costs [2][]float64
+		)
 		for range l.pairs(widest) {
 			if kind.known == 0 {
 				spec.First = next
 				next += uint64(kind.n) //nolint:gosec // a count
 			}
-			p, err := sendPair(ctx, ours, bare, spec)
+			r, err := sendPair(ctx, ours, bare, spec)
 			if err != nil {
 				return err
 			}
-			pairs = append(pairs, p)
+			pairs = append(pairs, pair{ours: r[0].rate(), ceiling: r[1].rate()})
+			costs[0], costs[1] = append(costs[0], r[0].cost()), append(costs[1], r[1].cost())
 		}
-		if err := l.report.add(rates("sender, "+kind.name, goalSend, pairs)); err != nil {
+		c := rates("sender, "+kind.name, goalSend, pairs)
+		c.Ran = &[2]running{{CPU: median(costs[0])}, {CPU: median(costs[1])}}
+		if err := l.report.add(c); err != nil {
 			return err
 		}
 	}
@@ -79,25 +85,29 @@ func benchSend(ctx context.Context, l *lab) (err error) {
 }
 
 // sendPair is a run of ours and one of the bare loop, to the same numbers.
-func sendPair(ctx context.Context, ours, bare *child, s sendSpec) (p pair, err error) {
-	if p.ours, err = drainPhase(ctx, ours, s); err != nil {
-		return p, err
+func sendPair(ctx context.Context, ours, bare *child, s sendSpec) (r [2]sendResult, err error) {
+	if r[0], err = drainPhase(ctx, ours, s); err == nil {
+		r[1], err = sendPhase(ctx, bare, s)
 	}
-	r, err := ask[sendResult](ctx, bare, "run", s)
-	if err == nil {
-		_, err = ask[nothing](ctx, bare, "settle", nothing{})
-	}
-	p.ceiling = r.rate()
-	return p, err
+	return r, err
 }
 
-func drainPhase(ctx context.Context, ours *child, s sendSpec) (float64, error) {
+func drainPhase(ctx context.Context, ours *child, s sendSpec) (sendResult, error) {
 	if _, err := ask[nothing](ctx, ours, "fill", s); err != nil {
-		return 0, err
+		return sendResult{}, err
 	}
-	r, err := ask[sendResult](ctx, ours, "run", s)
-	if err == nil {
-		_, err = ask[nothing](ctx, ours, "settle", nothing{})
-	}
-	return r.rate(), err
+	return sendPhase(ctx, ours, s)
+}
+
+// sendPhase sends, and waits for the receipts.
+func sendPhase(ctx context.Context, c *child, s sendSpec) (r sendResult, err error) {
+	cpu, err := cpuOf(ctx, c, func() error {
+		if r, err = ask[sendResult](ctx, c, "run", s); err != nil {
+			return err
+		}
+		_, err := ask[nothing](ctx, c, "settle", nothing{})
+		return err
+	})
+	r.cpu = cpu
+	return r, err
 }
