@@ -118,7 +118,7 @@ func repeat(do func(), times int) []func() {
 // spread does what is planned, each thing after as many OTPs; what is accepted while it is done comes on top.
 func (s *killStory) spread(plan []func()) {
 	s.t.Helper()
-	step := inLongForm(2000, 100) / (len(plan) + 1)
+	step := inLongForm(2000, 100)/(len(plan)+1) + 1
 	for _, do := range plan {
 		s.load.untilMoreAccepted(step)
 		do()
