@@ -135,7 +135,7 @@ func (r *Relay) Withdrawn(id job.ID) {
 
 // trace logs a step of a job. It must cost nothing unless somebody looks: it runs for every OTP, in the writer too.
 func (r *Relay) trace(step string, id job.ID) {
-	r.cfg.Logger.LogAttrs(context.Background(), slog.LevelDebug, step, slog.String("job", string(id)))
+	r.cfg.Logger.LogAttrs(context.Background(), slog.LevelDebug, step, slog.String("job", string(id))) //nolint:sloglint // its callers name the steps
 }
 
 func (r *Relay) nudge() {
