@@ -15,6 +15,9 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"wabek/internal/app/senderapp"
+	"wabek/internal/config"
 )
 
 const usage = `bench measures wabek beside the raw ceilings of this machine, in processes of their own, in turn.
@@ -75,6 +78,7 @@ func main() {
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if len(args) > 0 {
 		if child, ok := children()[args[0]]; ok {
+			senderapp.TuneGC(config.Environ()) // as cmd/api and cmd/sender do
 			if err := child(context.WithoutCancel(ctx), args[1:], stdin, stdout); err != nil {
 				fmt.Fprintf(stderr, "bench %s: %v\n", args[0], err)
 				return 1

@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -93,6 +94,9 @@ func inFlight(t *testing.T, nc *nats.Conn, stream string) int {
 	n := 0
 	for _, name := range []string{"any-default", session + "-default"} {
 		c, err := js.Consumer(within(t), stream, name)
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			continue // not made yet
+		}
 		require.NoError(t, err)
 		n += c.CachedInfo().NumAckPending
 	}

@@ -48,6 +48,7 @@ func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 	for _, w := range warnings {
 		logger.Warn("setting", "variable", w.Variable, "warning", w.Text)
 	}
+	senderapp.TuneGC(environ)
 	app, err := New(ctx, Options{Config: cfg, Logger: logger, Stdout: stdout, Terminal: isTerminal(stdout)})
 	if err != nil {
 		fmt.Fprintf(stderr, "api can't start: %v\n", err)

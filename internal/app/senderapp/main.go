@@ -67,6 +67,7 @@ func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 	for _, w := range warnings {
 		logger.Warn("setting", "variable", w.Variable, "warning", w.Text)
 	}
+	TuneGC(environ)
 	if err := serve(ctx, cfg, logger); err != nil {
 		fmt.Fprintf(stderr, "sender: %v\n", err)
 		return 1
