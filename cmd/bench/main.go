@@ -58,7 +58,7 @@ func (o options) plan() plan {
 	if o.quick {
 		return plan{
 			pairs: func(conns int) int { return map[bool]int{true: 3, false: 1}[conns == widest] },
-			phase: 700 * time.Millisecond, samples: 60, firstSend: 150, warmSend: 400, known: 50, budget: 3 * time.Minute,
+			phase: 500 * time.Millisecond, samples: 60, firstSend: 150, warmSend: 400, known: 50, budget: 3 * time.Minute,
 		}
 	}
 	return plan{
@@ -68,7 +68,8 @@ func (o options) plan() plan {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// With SIGPIPE, so that a reader who has seen enough doesn't leave our directory behind.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE)
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
