@@ -65,7 +65,7 @@ func runBare(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 	sim := flags.String("sim", "", "URL of the simulator")
 	rootKey := flags.String("root", "", "root key of the simulator")
 	if err := flags.Parse(args); err != nil {
-		return err //nolint:wrapcheck // says all
+		return err
 	}
 	c, err := openBareClient(ctx, *dir, *sim, *rootKey)
 	if err != nil {
@@ -127,7 +127,7 @@ func openBareClient(ctx context.Context, dir, sim, rootKey string) (*bareClient,
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "bare-devices.db")+
 		"?_pragma=foreign_keys(1)&_pragma=journal_mode(WAL)&_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)&_txlock=immediate")
 	if err != nil {
-		return nil, err //nolint:wrapcheck // says all
+		return nil, err
 	}
 	db.SetMaxOpenConns(1)
 	container := sqlstore.NewWithDB(db, "sqlite", waLog.Noop)
@@ -163,10 +163,10 @@ func openBareClient(ctx context.Context, dir, sim, rootKey string) (*bareClient,
 func (c *bareClient) pair(ctx context.Context, sim string) error {
 	codes, err := c.cli.GetQRChannel(ctx)
 	if err != nil {
-		return err //nolint:wrapcheck // says all
+		return err
 	}
 	if err := c.cli.ConnectContext(context.WithoutCancel(ctx)); err != nil {
-		return err //nolint:wrapcheck // says all
+		return err
 	}
 	go scan(ctx, sim, (<-codes).Code)
 	select {
@@ -181,5 +181,5 @@ func (c *bareClient) send(ctx context.Context, to string) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	_, err := c.cli.SendMessage(ctx, types.NewJID(to, types.DefaultUserServer), &waE2E.Message{Conversation: new(otpText)})
-	return err //nolint:wrapcheck // says all
+	return err
 }

@@ -37,7 +37,7 @@ func openBare(path string, value, row []byte) (*bareLoop, error) {
 		if err == nil {
 			_, err = tx.CreateBucketIfNotExists([]byte("outbox"))
 		}
-		return err //nolint:wrapcheck // wrapped below
+		return err
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open bare store: %w", err), db.Close())
@@ -68,10 +68,10 @@ func (s *bareLoop) write() {
 			records.FillPercent, outbox.FillPercent = 0.9, 0.9
 			for i := range ops {
 				if err := records.Put(ops[i].id[:], s.value); err != nil {
-					return err //nolint:wrapcheck // says all
+					return err
 				}
 				if err := outbox.Put(ops[i].id[:], s.row); err != nil {
-					return err //nolint:wrapcheck // says all
+					return err
 				}
 			}
 			return nil
@@ -97,5 +97,5 @@ func (s *bareLoop) take(ops []bareOp) []bareOp {
 func (s *bareLoop) close() error {
 	close(s.queue)
 	s.writer.Wait()
-	return s.db.Close() //nolint:wrapcheck // says all
+	return s.db.Close()
 }

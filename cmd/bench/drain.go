@@ -65,7 +65,7 @@ func runDrain(ctx context.Context, args []string, in io.Reader, out io.Writer) e
 	sim := flags.String("sim", "", "URL of the simulator")
 	rootKey := flags.String("root", "", "root key of the simulator")
 	if err := flags.Parse(args); err != nil {
-		return err //nolint:wrapcheck // says all
+		return err
 	}
 	d := &drainer{acks: make(chan time.Time, 1024)}
 	err := d.open(ctx, *dir, *sim, *rootKey)
@@ -85,29 +85,29 @@ func (d *drainer) open(ctx context.Context, dir, sim, rootKey string) (err error
 	d.log = log
 	secret, err := keys.NewSecret(benchSecret)
 	if err != nil {
-		return err //nolint:wrapcheck // says all
+		return err
 	}
 	d.seal = keys.DeriveSealKeys(secret, keys.Secret{})
 	if d.ring, _, err = keys.OpenRing(nil, secret, keys.Secret{}); err != nil {
-		return err //nolint:wrapcheck // says all
+		return err
 	}
 	if err := d.openQueue(ctx, dir, log); err != nil {
 		return err
 	}
 	place := whatsapp.Place{Endpoint: sim, RootKey: rootKey}
 	if d.devices, err = whatsapp.OpenDevices(ctx, dir, log); err != nil {
-		return err //nolint:wrapcheck // says all
+		return err
 	}
 	stored, err := whatsapp.Pair(ctx, d.devices, place, func(c whatsapp.QRCode) { go scan(ctx, sim, c.Text) }, log)
 	if err != nil {
-		return err //nolint:wrapcheck // says all
+		return err
 	}
 	fence, err := d.broker.Fence(ctx, stored.ID, "bench")
 	if err != nil {
-		return err //nolint:wrapcheck // says all
+		return err
 	}
 	if d.ledger, err = whatsapp.OpenLedger(ctx, dir, time.Now); err != nil {
-		return err //nolint:wrapcheck // says all
+		return err
 	}
 	d.session, err = whatsapp.NewSession(ctx, whatsapp.Config{
 		Stored: stored, Devices: d.devices, Place: place, Ledger: d.ledger, Fence: fence, Logger: log,
@@ -115,17 +115,17 @@ func (d *drainer) open(ctx context.Context, dir, sim, rootKey string) (err error
 		OnReceipt: func(r whatsapp.Receipt) { d.receipt(ctx, r) },
 	})
 	if err != nil {
-		return err //nolint:wrapcheck // says all
+		return err
 	}
 	if d.jobs, err = d.broker.Jobs(ctx, job.DefaultPool, stored.ID); err != nil {
-		return err //nolint:wrapcheck // says all
+		return err
 	}
 	d.sender = sender.New(sender.Config{
-		Name: "bench", Session: timed{d.session, d.acks}, Opener: d.seal, Log: d.broker, Now: time.Now, Logger: log,
+		Session: timed{d.session, d.acks}, Opener: d.seal, Log: d.broker, Now: time.Now, Logger: log,
 		Next: func(ctx context.Context) (sender.Delivery, error) {
 			delivery, err := d.jobs.Next(ctx)
 			if err != nil {
-				return nil, err //nolint:wrapcheck // not a nil *Delivery in an interface
+				return nil, err
 			}
 			return delivery, nil
 		},
@@ -139,13 +139,13 @@ func (d *drainer) open(ctx context.Context, dir, sim, rootKey string) (err error
 
 func (d *drainer) openQueue(ctx context.Context, dir string, log *slog.Logger) (err error) {
 	if d.nats, err = embed.Start(embed.Options{Dir: filepath.Join(dir, "nats"), Logger: log}); err != nil {
-		return err //nolint:wrapcheck // says all
+		return err
 	}
 	if d.nc, err = d.nats.Connect(queue.ConnOptions(queue.DialOptions{Name: "bench", Logger: log})...); err != nil {
-		return err //nolint:wrapcheck // says all
+		return err
 	}
 	if d.broker, err = queue.New(d.nc, queue.Options{Logger: log}); err != nil {
-		return err //nolint:wrapcheck // says all
+		return err
 	}
 	running, stop := context.WithCancel(ctx)
 	d.stop = stop
@@ -180,7 +180,7 @@ func (t timed) Send(ctx context.Context, m sender.Message) error {
 	if err == nil {
 		t.acks <- time.Now()
 	}
-	return err //nolint:wrapcheck // a *job.Failure
+	return err
 }
 
 // fill puts jobs into the queue.
@@ -189,17 +189,17 @@ func (d *drainer) fill(ctx context.Context, s sendSpec) (nothing, error) {
 	for i := range s.N {
 		id, err := otp.NewID(time.Now(), rand.Reader)
 		if err != nil {
-			return nothing{}, err //nolint:wrapcheck // says all
+			return nothing{}, err
 		}
 		to, err := phone.Restore("+" + s.to(i))
 		if err != nil {
-			return nothing{}, err //nolint:wrapcheck // says all
+			return nothing{}, err
 		}
 		e, err := job.Seal(d.seal, job.ID(id.String()), job.LaneOTP, job.DefaultPool, job.Body{
 			To: to, Text: otpText, MessageID: d.ring.MessageID(id.String()), Expires: time.Now().Add(time.Hour),
 		})
 		if err != nil {
-			return nothing{}, err //nolint:wrapcheck // says all
+			return nothing{}, err
 		}
 		d.broker.Publish(ctx, e, time.Hour, func(err error) { done <- err })
 	}

@@ -61,11 +61,11 @@ func (n *nullSender) run(ctx context.Context, nc *nats.Conn, broker *queue.Broke
 		defer jobs.Close() //nolint:errcheck // always nil
 		sessions = append(sessions, s)
 		n.senders = append(n.senders, sender.New(sender.Config{
-			Name: "bench", Session: s, Opener: opener, Log: broker, Now: time.Now, Logger: n.log,
+			Session: s, Opener: opener, Log: broker, Now: time.Now, Logger: n.log,
 			Next: func(ctx context.Context) (sender.Delivery, error) {
 				d, err := jobs.Next(ctx)
 				if err != nil {
-					return nil, err //nolint:wrapcheck // not a nil *Delivery in an interface
+					return nil, err
 				}
 				return d, nil
 			},

@@ -129,7 +129,7 @@ func newReport(bench string, asJSON bool, out io.Writer) *report {
 func (r *report) add(c result) error {
 	c.Bench = r.bench
 	if r.json {
-		return json.NewEncoder(r.out).Encode(c) //nolint:wrapcheck // says all
+		return json.NewEncoder(r.out).Encode(c)
 	}
 	if !r.titled {
 		r.titled = true
@@ -155,7 +155,7 @@ func (r *report) add(c result) error {
 	}
 	_, err := fmt.Fprintf(r.out, "%-34s %12s %12s %7.2f %17s  %-22s %s\n", c.Case, figure(c.Ours, c.Unit), figure(c.Ceiling, c.Unit), c.Ratio,
 		fmt.Sprintf("%.2f to %.2f", c.Spread[0], c.Spread[1]), goal, times)
-	return err //nolint:wrapcheck // says all
+	return err
 }
 
 func figure(v float64, unit string) string {

@@ -53,26 +53,26 @@ func openSeeder(ctx context.Context, dir string, since time.Duration, n int) (*s
 func (s *seeder) prepare(ctx context.Context) error {
 	secret, err := keys.NewSecret(benchSecret)
 	if err != nil {
-		return err //nolint:wrapcheck // says all
+		return err
 	}
 	stored, err := s.store.Keys()
 	if err != nil {
-		return err //nolint:wrapcheck // says all
+		return err
 	}
 	ring, changed, err := keys.OpenRing(stored, secret, keys.Secret{})
 	if err != nil {
-		return err //nolint:wrapcheck // says all
+		return err
 	}
 	if changed != nil {
 		if err := s.store.SaveKeys(ctx, changed); err != nil {
-			return err //nolint:wrapcheck // says all
+			return err
 		}
 	}
 	s.seal = keys.DeriveSealKeys(secret, keys.Secret{})
 	s.service, err = otp.NewService(recordingStore{s}, ring, s.seal, otp.Policy{
 		Length: otp.MinLength, Expiry: otp.MaxExpiry, MaxAttempts: otp.MaxAttempts,
 	}, rand.Reader, s.now)
-	return err //nolint:wrapcheck // says all
+	return err
 }
 
 func (s *seeder) now() time.Time { return time.Unix(0, s.clock.Add(s.step)) }
@@ -82,14 +82,14 @@ type recordingStore struct{ s *seeder }
 
 func (r recordingStore) Issue(ctx context.Context, d otp.Draft, admit otp.Admit) error {
 	if err := r.s.store.Issue(ctx, d, admit); err != nil {
-		return err //nolint:wrapcheck // nothing to add
+		return err
 	}
 	r.s.drafts <- d
 	return nil
 }
 
 func (r recordingStore) Update(ctx context.Context, id otp.ID, rule func(*otp.Record) error) error {
-	return r.s.store.Update(ctx, id, rule) //nolint:wrapcheck // nothing to add
+	return r.s.store.Update(ctx, id, rule)
 }
 
 // seed issues n OTPs to distinct numbers and notes each as sent, so that a node finds nothing left to do. With a
@@ -131,12 +131,12 @@ func (s *seeder) seed(ctx context.Context, n int, file string) error {
 func (s *seeder) issue(ctx context.Context, k int64) error {
 	to, err := phone.Restore(fmt.Sprintf("+44%010d", k))
 	if err != nil {
-		return err //nolint:wrapcheck // says all
+		return err
 	}
 	for {
 		_, err = s.service.Issue(ctx, otp.Request{App: otp.DefaultApp, Pool: job.DefaultPool, Phone: to, Purpose: "verification"})
 		if !errors.Is(err, otp.ErrBusy) {
-			return err //nolint:wrapcheck // says all
+			return err
 		}
 	}
 }
@@ -181,7 +181,7 @@ func (s *seeder) note(ctx context.Context, codes *os.File) error {
 func (s *seeder) code(d otp.Draft) (string, error) {
 	body, err := job.Open(s.seal, d.Job)
 	if err != nil {
-		return "", err //nolint:wrapcheck // says all
+		return "", err
 	}
 	code := codeLine.FindString(body.Text)
 	if code == "" {
@@ -192,4 +192,4 @@ func (s *seeder) code(d otp.Draft) (string, error) {
 
 var codeLine = regexp.MustCompile(`(?m)^[0-9]{6}$`)
 
-func (s *seeder) close() error { return s.store.Close() } //nolint:wrapcheck // says all
+func (s *seeder) close() error { return s.store.Close() }

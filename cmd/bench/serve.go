@@ -31,7 +31,7 @@ func runServe(ctx context.Context, args []string, in io.Reader, out io.Writer) e
 	sim := flags.String("sim", "", "URL of the simulator")
 	rootKey := flags.String("root", "", "root key of the simulator")
 	if err := flags.Parse(args); err != nil {
-		return err //nolint:wrapcheck // says all
+		return err
 	}
 	environ := []string{
 		"WABEK_ADDR=127.0.0.1:0", "WABEK_DATA_DIR=" + *dir, "WABEK_API_KEY=" + benchKey, "WABEK_SECRET=" + benchSecret,
@@ -41,7 +41,7 @@ func runServe(ctx context.Context, args []string, in io.Reader, out io.Writer) e
 	}
 	cfg, _, err := config.LoadAPI(environ)
 	if err != nil {
-		return err //nolint:wrapcheck // says all
+		return err
 	}
 	o := apiapp.Options{
 		Config: cfg, Stdout: io.Discard,
@@ -54,7 +54,7 @@ func runServe(ctx context.Context, args []string, in io.Reader, out io.Writer) e
 	}
 	app, err := apiapp.New(ctx, o)
 	if err != nil {
-		return err //nolint:wrapcheck // says all
+		return err
 	}
 	running, stop := context.WithCancel(ctx)
 	served := make(chan error, 1)
@@ -124,15 +124,15 @@ func (n *nullSender) stored(ctx context.Context) (uint64, error) {
 	select {
 	case <-n.ready:
 	case <-ctx.Done():
-		return 0, ctx.Err() //nolint:wrapcheck // says all
+		return 0, ctx.Err()
 	}
 	js, err := jetstream.New(n.nc)
 	if err != nil {
-		return 0, err //nolint:wrapcheck // says all
+		return 0, err
 	}
 	stream, err := js.Stream(ctx, "WABEK_OTP")
 	if err != nil {
-		return 0, err //nolint:wrapcheck // says all
+		return 0, err
 	}
 	return stream.CachedInfo().State.LastSeq, nil
 }

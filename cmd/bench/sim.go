@@ -19,7 +19,7 @@ type simInfo struct {
 func runSim(ctx context.Context, _ []string, in io.Reader, out io.Writer) error {
 	sim, err := whatsim.Start(whatsim.Options{})
 	if err != nil {
-		return err //nolint:wrapcheck // says all
+		return err
 	}
 	seen := map[string]bool{}
 	err = answerCalls(ctx, in, out, map[string]handler{
@@ -33,7 +33,7 @@ func runSim(ctx context.Context, _ []string, in io.Reader, out io.Writer) error 
 			m, err := sim.WaitMessage(ctx, digits, func(m whatsim.Message) bool { return !seen[m.ID] })
 			now := time.Now()
 			seen[m.ID] = true
-			return now, err //nolint:wrapcheck // says all
+			return now, err
 		}),
 	})
 	return errors.Join(err, sim.Close())

@@ -32,7 +32,7 @@ func runStore(ctx context.Context, args []string, in io.Reader, out io.Writer) (
 	flags := flag.NewFlagSet("store", flag.ContinueOnError)
 	dir := flags.String("data", "", "data directory")
 	if err := flags.Parse(args); err != nil {
-		return err //nolint:wrapcheck // says all
+		return err
 	}
 	draft, value, row, err := example(ctx, *dir+"-example")
 	if err != nil {
@@ -101,8 +101,8 @@ func newID() (id otp.ID) {
 func issueDraft(ctx context.Context, s *bolt.Store, d otp.Draft) error {
 	d.Record.ID = newID()
 	d.Record.Phone = phone.Hash(d.Record.ID)
-	binary.BigEndian.PutUint64(d.Record.Phone[:], rand.Uint64())    //nolint:gosec // no secret
-	return s.Issue(ctx, d, func(otp.History) (otp.History, error) { //nolint:wrapcheck // says all
+	binary.BigEndian.PutUint64(d.Record.Phone[:], rand.Uint64()) //nolint:gosec // no secret
+	return s.Issue(ctx, d, func(otp.History) (otp.History, error) {
 		return otp.History{Open: d.Record.ID, Expires: d.Record.Expires}, nil
 	})
 }

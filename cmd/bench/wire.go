@@ -20,7 +20,7 @@ type wire struct {
 func dialWire(addr string, deadline time.Time) (*wire, error) {
 	conn, err := net.DialTimeout("tcp", addr, 5*time.Second) //nolint:noctx // bounded by itself, and loopback
 	if err != nil {
-		return nil, err //nolint:wrapcheck // says all
+		return nil, err
 	}
 	if err := conn.SetDeadline(deadline); err != nil {
 		return nil, errors.Join(err, conn.Close())
@@ -31,7 +31,7 @@ func dialWire(addr string, deadline time.Time) (*wire, error) {
 // roundTrip sends a whole request and reads the whole answer. The body is good until the next call.
 func (w *wire) roundTrip(request []byte) (status int, body []byte, err error) {
 	if _, err := w.conn.Write(request); err != nil {
-		return 0, nil, err //nolint:wrapcheck // says all
+		return 0, nil, err
 	}
 	line, err := w.r.ReadSlice('\n')
 	if err != nil {

@@ -134,7 +134,7 @@ func (s *Server) Handler() http.Handler { return s.echo }
 // Serve answers on l until Shutdown, and closes l. It returns nil after Shutdown.
 func (s *Server) Serve(l net.Listener) error {
 	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err //nolint:wrapcheck // names the listener's address itself
+		return err
 	}
 	return nil
 }

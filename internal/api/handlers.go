@@ -24,13 +24,13 @@ func (s *Server) issue(c echo.Context) error {
 		return err
 	}
 	if err := s.o.Admission.Admit(s.o.Pool); err != nil {
-		return err //nolint:wrapcheck // a *Refusal
+		return err
 	}
 	issued, err := s.o.OTPs.Issue(c.Request().Context(), otp.Request{
 		App: otp.DefaultApp, Pool: s.o.Pool, Phone: number, Purpose: q.Purpose,
 	})
 	if err != nil {
-		return err //nolint:wrapcheck // problemOf knows it
+		return err
 	}
 	s.trace(c, "otp issued", issued.ID)
 	x.answer = append(x.answer[:0], `{"success":true,"otpId":"`...)
@@ -54,7 +54,7 @@ func (s *Server) verify(c echo.Context) error {
 	}
 	verdict, err := s.o.OTPs.Verify(c.Request().Context(), otp.DefaultApp, id, q.Code)
 	if err != nil {
-		return err //nolint:wrapcheck // problemOf knows it
+		return err
 	}
 	s.trace(c, "otp tried", id)
 	if verdict == otp.Valid {
@@ -94,14 +94,14 @@ func (s *Server) readyz(c echo.Context) error {
 	}
 	body, err := json.Marshal(report)
 	if err != nil {
-		return err //nolint:wrapcheck // can't be: strings and numbers
+		return err
 	}
 	return s.write(c, status, append(body, '\n'))
 }
 
 // docs is GET /docs/errors, where the type of every problem leads.
 func (s *Server) docs(c echo.Context) error {
-	return c.Blob(http.StatusOK, "text/markdown; charset=utf-8", []byte(Markdown())) //nolint:wrapcheck // to the log, if at all
+	return c.Blob(http.StatusOK, "text/markdown; charset=utf-8", []byte(Markdown()))
 }
 
 func (s *Server) ok(c echo.Context, body []byte) error { return s.write(c, http.StatusOK, body) }

@@ -198,7 +198,7 @@ func (p *problem) write(c echo.Context) error {
 	enc := json.NewEncoder(&body)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(doc); err != nil {
-		return err //nolint:wrapcheck // can't be: strings and a number
+		return err
 	}
 	h := c.Response().Header()
 	h.Set(echo.HeaderContentType, "application/problem+json")
@@ -217,7 +217,7 @@ func (p *problem) write(c echo.Context) error {
 	}
 	c.Response().WriteHeader(k.status)
 	_, err := c.Response().Write(body.Bytes())
-	return err //nolint:wrapcheck // to the log, if at all
+	return err
 }
 
 // Markdown is docs/errors.md.

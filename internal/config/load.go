@@ -170,7 +170,7 @@ func (l *loader) parse(target any, vars []Variable, values map[string]string) {
 func parseSecret(text string) (any, error) {
 	secret, err := keys.NewSecret(text)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the caller adds the variable
+		return nil, err
 	}
 	return secret, nil
 }

@@ -113,7 +113,7 @@ type PoolKeys struct{ keys *keys.SealKeys }
 func (p *PoolKeys) UnmarshalText(text []byte) error {
 	parsed, err := keys.ParsePoolKeys(string(text))
 	if err != nil {
-		return err //nolint:wrapcheck // the caller adds the variable
+		return err
 	}
 	p.keys = parsed
 	return nil

@@ -138,6 +138,7 @@ func (r *Relay) trace(step string, id job.ID) {
 	r.cfg.Logger.LogAttrs(context.Background(), slog.LevelDebug, step, slog.String("job", string(id))) //nolint:sloglint // its callers name the steps
 }
 
+// nudge wakes Run; a nudge that it hasn't heard yet is enough.
 func (r *Relay) nudge() {
 	select {
 	case r.wake <- struct{}{}:

@@ -19,7 +19,7 @@ const (
 	isStale                  // a later holder of our own session has it: we have lost our lease
 )
 
-// judge is the table of DESIGN "the send protocol". Only the owner of the latest claim may send.
+// judge says what the latest status of a job allows (docs/adr/0004). Only the owner of the latest claim may send.
 func judge(last job.Status, seq uint64, mine job.Status) verdict {
 	switch {
 	case seq == 0:

@@ -14,7 +14,7 @@ import (
 	"wabek/internal/sender"
 )
 
-// The table of DESIGN "the send protocol": what a sender of session aaaaaaaa under fence 5 does with a job of which
+// The table behind docs/adr/0004: what a sender of session aaaaaaaa under fence 5 does with a job of which
 // it knows nothing, by what the status stream says of it.
 func TestSender_WhatTheLastStatusSays(t *testing.T) {
 	t.Parallel()

@@ -36,7 +36,7 @@ func (k *kit) run(session sender.Session, change ...func(*node, *sender.Config))
 	require.NoError(k.t, err)
 	n.jobs = jobs
 	cfg := sender.Config{
-		Name: "test", Session: session, Opener: k.seal, Log: n.line, Now: time.Now, Logger: k.log, KeepAlive: ackWait / 4,
+		Session: session, Opener: k.seal, Log: n.line, Now: time.Now, Logger: k.log, KeepAlive: ackWait / 4,
 		Next: func(ctx context.Context) (sender.Delivery, error) {
 			d, err := jobs.Next(ctx)
 			if err != nil {

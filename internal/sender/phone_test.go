@@ -87,6 +87,29 @@ func (d *device) fault(kind string, count int) {
 	require.NoError(d.k.t, err)
 }
 
+// impatient gives the first send up as soon as the phone shows its message.
+type impatient struct {
+	onDevice
+	sim   *whatsim.Server
+	first *sync.Once
+}
+
+func (i impatient) Send(ctx context.Context, m sender.Message) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	i.first.Do(func() {
+		watch.Go(func() {
+			if _, err := i.sim.WaitMessage(ctx, number, nil); err == nil {
+				cancel()
+			}
+		})
+	})
+	err := i.onDevice.Send(ctx, m)
+	cancel()
+	watch.Wait()
+	return err
+}
+
 // Planted bug: a new WhatsApp id per try.
 func TestSender_TriesAgainUnderTheSameWhatsAppID(t *testing.T) {
 	t.Parallel()
@@ -94,8 +117,7 @@ func TestSender_TriesAgainUnderTheSameWhatsAppID(t *testing.T) {
 	d := k.pair()
 	d.fault("receipt_withhold", -1) // else they would tell that the message has arrived
 	d.fault("ack_withhold", 1)
-	s := d.session(1)
-	n := k.run(s, func(_ *node, c *sender.Config) { c.SendTimeout = time.Second })
+	n := k.run(impatient{d.session(1), d.sim, &sync.Once{}})
 	k.give("j")
 	require.Equal(t, "retry", n.ended().how, "nobody knows whether it went out")
 	require.Equal(t, end{job: "j", how: "ack"}, n.ended())

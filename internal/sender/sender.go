@@ -20,7 +20,6 @@ import (
 
 // Config is what a Sender needs. All fields but the durations must be set.
 type Config struct {
-	Name    string // of this sender, for people
 	Session Session
 	Next    Source
 	Opener  job.Opener

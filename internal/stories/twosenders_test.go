@@ -163,7 +163,7 @@ func (d *duel) startSession(i int) {
 
 func (d *duel) startSender(i int) {
 	d.senders[i] = sender.New(sender.Config{
-		Name: "test", Session: duelist{d.session[i]}, Opener: d.seal, Log: d.broker, Now: time.Now, Logger: d.log,
+		Session: duelist{d.session[i]}, Opener: d.seal, Log: d.broker, Now: time.Now, Logger: d.log,
 		Next: func(ctx context.Context) (sender.Delivery, error) {
 			select {
 			case given := <-d.source[i]:

@@ -208,38 +208,37 @@ func (a *App) URL() string {
 	return "http://" + net.JoinHostPort(host, strconv.Itoa(addr.Port))
 }
 
-// Run serves until ctx ends, then drains: new requests are refused, those under way are answered, committed jobs
-// are handed to the queue, and a sender in this process finishes what it sends. It closes the App.
+// Run serves until ctx ends, or until its server or its sender does, then drains: new requests are refused, those
+// under way are answered, and a sender in this process finishes what it sends. Committed jobs that the queue
+// hasn't taken yet wait in the outbox for the next start. It closes the App.
 func (a *App) Run(ctx context.Context) error {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var group sync.WaitGroup
 	group.Go(func() { a.watch("queue", a.broker.Run(background)) })
 	group.Go(func() { a.relay.Run(background) })
 	group.Go(func() { a.project(background) })
-	sending := make(chan error, 1)
-	go func() { sending <- a.runSender(ctx) }()
-	serving := make(chan error, 1)
-	go func() { serving <- a.server.Serve(a.listener) }()
+
+	ctx, halt := context.WithCancel(ctx)
+	ended := make(chan error, 2)
+	running := cap(ended)
+	go func() { ended <- a.runSender(ctx) }()
+	go func() { ended <- a.server.Serve(a.listener) }()
 
 	a.o.Logger.Info("listening", "url", a.URL(), "standalone", a.standalone())
 	var err error
-	var sent bool
 	select {
 	case <-ctx.Done():
-	case err = <-serving:
-	case err = <-sending:
-		sent = true
-		if err == nil { // senders run elsewhere, or ctx ended
-			<-ctx.Done()
-		}
+	case err = <-ended:
+		running--
 	}
 	a.o.Logger.Info("stopping")
+	halt()
 	a.presence.stop()
 	drain, cancel := context.WithTimeout(background, a.o.Config.DrainTimeout)
 	defer cancel()
 	err = errors.Join(err, a.server.Shutdown(drain))
-	if !sent && ctx.Err() != nil {
-		err = errors.Join(err, <-sending)
+	for range running {
+		err = errors.Join(err, <-ended)
 	}
 	stop()
 	group.Wait()

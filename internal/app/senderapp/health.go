@@ -44,10 +44,10 @@ func listenHealth(addr string, app *App, connected func() bool) (*health, error)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		is := readinessOf(app.Report(), connected())
 		code := http.StatusOK
-		if !is.Ready || (r.URL.Query().Has("strict") && len(is.Degraded) > 0) {
+		if !is.Ready {
 			code = http.StatusServiceUnavailable
 		}
 		answer(w, code, is)

@@ -212,7 +212,7 @@ func (a *App) runSession(ctx context.Context, devices *whatsapp.Devices, stored 
 		return err
 	}
 	s := sender.New(sender.Config{
-		Name: a.o.Name, Session: asSession{session}, Opener: a.o.Opener, Log: a.o.Broker, Now: a.o.Now, Logger: log,
+		Session: asSession{session}, Opener: a.o.Opener, Log: a.o.Broker, Now: a.o.Now, Logger: log,
 		Next: func(ctx context.Context) (sender.Delivery, error) {
 			d, err := jobs.Next(ctx)
 			if err != nil {
