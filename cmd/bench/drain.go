@@ -111,8 +111,8 @@ func (d *drainer) open(ctx context.Context, dir, sim, rootKey string) (err error
 	}
 	d.session, err = whatsapp.NewSession(ctx, whatsapp.Config{
 		Stored: stored, Devices: d.devices, Place: place, Ledger: d.ledger, Fence: fence, Logger: log,
-		Open:      func(e job.Envelope) (job.Body, error) { return job.Open(d.seal, e) },
-		OnReceipt: func(r whatsapp.Receipt) { d.receipt(ctx, r) },
+		Open:       func(e job.Envelope) (job.Body, error) { return job.Open(d.seal, e) },
+		OnReceipts: func(batch []job.Receipt) { d.receive(ctx, batch) },
 	})
 	if err != nil {
 		return err
@@ -162,10 +162,10 @@ func (d *drainer) openQueue(ctx context.Context, dir string, log *slog.Logger) (
 	}
 }
 
-func (d *drainer) receipt(ctx context.Context, r whatsapp.Receipt) {
-	d.receipts.Add(1)
-	if err := d.sender.Receipt(ctx, r.Job, r.Pool, r.State, r.At); err != nil {
-		d.log.Error("receipt", "err", err)
+func (d *drainer) receive(ctx context.Context, batch []job.Receipt) {
+	d.receipts.Add(int64(len(batch)))
+	if err := d.sender.Receipts(ctx, batch); err != nil {
+		d.log.Error("receipts", "err", err)
 	}
 }
 

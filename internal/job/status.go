@@ -79,6 +79,14 @@ type Status struct {
 	At       time.Time `json:"at"` // by the clock of who published it
 }
 
+// Receipt is what a device of the recipient said of a job's message.
+type Receipt struct {
+	Job   ID
+	Pool  string
+	State State     // Delivered or Read
+	At    time.Time // by WhatsApp's clock, to the second
+}
+
 // statusVersion is the format of a status. Fields may be added without raising it.
 const statusVersion = 1
 

@@ -13,6 +13,14 @@ import (
 	"wabek/internal/sender"
 )
 
+// received is what devices said of job j.
+func received(states ...job.State) (all []job.Receipt) {
+	for _, s := range states {
+		all = append(all, job.Receipt{Job: "j", Pool: job.DefaultPool, State: s, At: time.Now()})
+	}
+	return all
+}
+
 func TestSender_ReceiptsNeverLowerAState(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -33,7 +41,7 @@ func TestSender_ReceiptsNeverLowerAState(t *testing.T) {
 			ready := make(chan struct{})
 			tell := func(states []job.State) {
 				for _, s := range states {
-					assert.NoError(t, n.Receipt(context.Background(), "j", job.DefaultPool, s, time.Now()))
+					assert.NoError(t, n.Receipts(context.Background(), received(s)))
 				}
 			}
 			n = k.run(&script{id: ours, fence: 5, send: func(context.Context, int, sender.Message) error {
@@ -50,12 +58,34 @@ func TestSender_ReceiptsNeverLowerAState(t *testing.T) {
 	}
 }
 
+func TestSender_OfReceiptsThatComeTogetherTheFurthestIsStored(t *testing.T) {
+	t.Parallel()
+	for name, came := range map[string][]job.State{
+		"in order": {job.Delivered, job.Read}, "turned round": {job.Read, job.Delivered}, "twice": {job.Read, job.Read},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := newKit(t)
+			n := k.run(&script{id: ours, fence: 5})
+			k.give("j")
+			require.Equal(t, end{job: "j", how: "ack"}, n.ended())
+			_, before, err := k.line.Last(k.within(), job.DefaultPool, "j")
+			require.NoError(t, err)
+			require.NoError(t, n.Receipts(k.within(), received(came...)))
+			last, after, err := k.line.Last(k.within(), job.DefaultPool, "j")
+			require.NoError(t, err)
+			require.Equal(t, job.Read, last.State)
+			require.Equal(t, before+1, after, "by one status")
+		})
+	}
+}
+
 func TestSender_AReceiptOfAnEarlierLifeIsStored(t *testing.T) {
 	t.Parallel()
 	k := newKit(t)
 	k.know(job.Status{Job: "j", State: job.Sent, Session: ours, Fence: 4})
 	n := k.run(&script{id: ours, fence: 5})
-	require.NoError(t, n.Receipt(k.within(), "j", job.DefaultPool, job.Delivered, time.Now()))
+	require.NoError(t, n.Receipts(k.within(), received(job.Delivered)))
 	require.Equal(t, job.Delivered, k.last("j").State)
 }
 
@@ -68,11 +98,11 @@ func TestSender_AReceiptWaitsForTheQueue(t *testing.T) {
 	k.nats.Shutdown()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	require.Error(t, n.Receipt(ctx, "j", job.DefaultPool, job.Delivered, time.Now()))
+	require.Error(t, n.Receipts(ctx, received(job.Delivered)))
 	stored := make(chan error, 1)
 	ctx, cancel = context.WithTimeout(context.Background(), patient)
 	defer cancel()
-	go func() { stored <- n.Receipt(ctx, "j", job.DefaultPool, job.Read, time.Now()) }()
+	go func() { stored <- n.Receipts(ctx, received(job.Read)) }()
 	k.startNATS()
 	require.NoError(t, <-stored)
 	require.Eventually(t, k.line.Connected, patient, 5*time.Millisecond)

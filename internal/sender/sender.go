@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"wabek/internal/job"
 )
 
@@ -207,19 +209,37 @@ func newNonce() string {
 	return hex.EncodeToString(b[:])
 }
 
-// Receipt stores what a device of the recipient said of a job's message: delivered or read. It keeps trying
-// while ctx lives. A receipt may come before the send has returned.
-func (s *Sender) Receipt(ctx context.Context, id job.ID, pool string, state job.State, at time.Time) error {
-	st := s.status(job.Envelope{ID: id, Pool: pool}, state)
-	st.At = at.UTC()
-	known := s.recent.get(id)
-	if known.rank >= state.Rank() {
+// receiptsAtOnce is how many receipts are on their way to the queue at once.
+const receiptsAtOnce = 16
+
+// Receipts stores the furthest that each job has come by these receipts, and returns when all are stored, or with what
+// kept them from it when ctx ended. A receipt may come before the send has returned.
+func (s *Sender) Receipts(ctx context.Context, receipts []job.Receipt) error {
+	furthest := make(map[job.ID]job.Receipt, len(receipts))
+	for _, r := range receipts {
+		if r.State.Rank() > furthest[r.Job].State.Rank() {
+			furthest[r.Job] = r
+		}
+	}
+	var storing errgroup.Group
+	storing.SetLimit(receiptsAtOnce)
+	for _, r := range furthest {
+		storing.Go(func() error { return s.receipt(ctx, r) })
+	}
+	return storing.Wait()
+}
+
+func (s *Sender) receipt(ctx context.Context, r job.Receipt) error {
+	known := s.recent.get(r.Job)
+	if known.rank >= r.State.Rank() {
 		return nil // a receipt that came late, or twice
 	}
+	st := s.status(job.Envelope{ID: r.Job, Pool: r.Pool}, r.State)
+	st.At = r.At.UTC()
 	if err := s.raise(ctx, st, known.seq); err != nil {
-		return fmt.Errorf("store receipt: %w", err)
+		return fmt.Errorf("store receipt of job %s: %w", r.Job, err)
 	}
-	s.cfg.Logger.Debug("receipt stored", "job", id, "state", state)
+	s.cfg.Logger.Debug("receipt stored", "job", r.Job, "state", r.State)
 	return nil
 }
 

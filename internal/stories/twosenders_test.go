@@ -147,8 +147,7 @@ func (d *duel) startSession(i int) {
 	t.Cleanup(func() { require.NoError(t, ledger.Close()) })
 	s, err := whatsapp.NewSession(ctx, whatsapp.Config{
 		Stored: stored, Devices: devices, Place: place, Ledger: ledger, Fence: 1, Logger: d.log,
-		Open:      func(e job.Envelope) (job.Body, error) { return job.Open(d.seal, e) },
-		OnReceipt: func(whatsapp.Receipt) {},
+		Open: func(e job.Envelope) (job.Body, error) { return job.Open(d.seal, e) },
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() {

@@ -140,7 +140,7 @@ type node struct {
 	w        *world
 	devices  *whatsapp.Devices
 	ledger   *whatsapp.Ledger
-	receipts chan whatsapp.Receipt
+	receipts chan job.Receipt
 	states   *stateBook
 	close    func()
 }
@@ -148,7 +148,7 @@ type node struct {
 // open opens the files of a sender and makes its session, without starting it.
 func (w *world) open(tb testing.TB, change ...func(*whatsapp.Config)) *node {
 	tb.Helper()
-	n := &node{w: w, receipts: make(chan whatsapp.Receipt, 1000), states: &stateBook{}}
+	n := &node{w: w, receipts: make(chan job.Receipt, 1000), states: &stateBook{}}
 	var err error
 	n.devices, err = whatsapp.OpenDevices(tb.Context(), w.dir, w.logs.logger())
 	require.NoError(tb, err)
@@ -157,10 +157,12 @@ func (w *world) open(tb testing.TB, change ...func(*whatsapp.Config)) *node {
 	cfg := whatsapp.Config{
 		Stored: w.stored, Devices: n.devices, Place: w.place, Ledger: n.ledger, Fence: 7, Logger: w.logs.logger(),
 		Open: func(e job.Envelope) (job.Body, error) { return job.Open(w.seal, e) },
-		OnReceipt: func(r whatsapp.Receipt) {
-			select {
-			case n.receipts <- r:
-			default: // nobody looks
+		OnReceipts: func(batch []job.Receipt) {
+			for _, r := range batch {
+				select {
+				case n.receipts <- r:
+				default: // nobody looks
+				}
 			}
 		},
 		OnState: n.states.add,
@@ -231,7 +233,7 @@ func (w *world) fault(tb testing.TB, f whatsim.Fault) {
 }
 
 // awaitReceipt waits for a receipt of a job.
-func (n *node) awaitReceipt(tb testing.TB, id job.ID, state job.State) whatsapp.Receipt {
+func (n *node) awaitReceipt(tb testing.TB, id job.ID, state job.State) job.Receipt {
 	tb.Helper()
 	ctx := within(tb)
 	for {

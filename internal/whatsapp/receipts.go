@@ -11,21 +11,16 @@ import (
 	"wabek/internal/job"
 )
 
-// receiptQueue is how many receipts may wait for OnReceipt. More than that are lost: a status stays lower than it
+// receiptLinger is how long a receipt waits for company. One status stored alone takes more work than it is worth
+// while messages go out, and often the next receipt says more of the same message.
+const receiptLinger = 50 * time.Millisecond
+
+// receiptQueue is how many receipts may wait for OnReceipts. More than that are lost: a status stays lower than it
 // could be, which is better than whatsmeow's event queue standing still.
 const receiptQueue = 8192
 
 // ledgerPatience bounds a look-up that nobody else gives a deadline.
 const ledgerPatience = 5 * time.Second
-
-// Receipt says that a message has come further than to WhatsApp's server.
-type Receipt struct {
-	Job   job.ID
-	Lane  job.Lane
-	Pool  string
-	State job.State // job.Delivered or job.Read
-	At    time.Time // by WhatsApp's clock, to the second
-}
 
 // receiptSet is a receipt as it comes: one state of one or more messages.
 type receiptSet struct {
@@ -88,27 +83,47 @@ func (s *Session) onReachOutLock(e *events.NotifyAccountReachoutTimelock) {
 
 // passReceipts hands receipts over until the session is offline and none is left.
 func (s *Session) passReceipts(ctx context.Context, offline <-chan struct{}) {
+	linger := time.NewTimer(0)
+	defer linger.Stop()
+	var batch []job.Receipt
 	for {
 		select {
 		case r := <-s.receipts:
-			s.passReceipt(ctx, r)
+			batch = s.matched(ctx, batch[:0], r)
 		case <-offline:
-			for {
-				select {
-				case r := <-s.receipts:
-					s.passReceipt(ctx, r)
-				default:
-					return
-				}
-			}
+			s.pass(s.waiting(ctx, batch[:0]))
+			return
+		}
+		linger.Reset(receiptLinger)
+		select {
+		case <-linger.C:
+		case <-offline:
+		}
+		batch = s.waiting(ctx, batch)
+		s.pass(batch)
+	}
+}
+
+// waiting appends the receipts that wait.
+func (s *Session) waiting(ctx context.Context, batch []job.Receipt) []job.Receipt {
+	for {
+		select {
+		case r := <-s.receipts:
+			batch = s.matched(ctx, batch, r)
+		default:
+			return batch
 		}
 	}
 }
 
-func (s *Session) passReceipt(ctx context.Context, r receiptSet) {
-	if s.cfg.OnReceipt == nil {
-		return
+func (s *Session) pass(batch []job.Receipt) {
+	if len(batch) > 0 && s.cfg.OnReceipts != nil {
+		s.cfg.OnReceipts(batch)
 	}
+}
+
+// matched appends what a receipt says of our messages.
+func (s *Session) matched(ctx context.Context, batch []job.Receipt, r receiptSet) []job.Receipt {
 	ctx, cancel := context.WithTimeout(ctx, ledgerPatience)
 	defer cancel()
 	for _, id := range r.ids {
@@ -118,9 +133,10 @@ func (s *Session) passReceipt(ctx context.Context, r receiptSet) {
 			continue
 		}
 		if found {
-			s.cfg.OnReceipt(Receipt{Job: e.Job, Lane: e.Lane, Pool: e.Pool, State: r.state, At: r.at})
+			batch = append(batch, job.Receipt{Job: e.Job, Pool: e.Pool, State: r.state, At: r.at})
 		}
 	}
+	return batch
 }
 
 // messageForRetry gives a message's text again to a device that couldn't read it, while the message lives. whatsmeow

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"go.mau.fi/whatsmeow"
+	"go.mau.fi/whatsmeow/store"
+	"go.mau.fi/whatsmeow/types"
 
 	"wabek/internal/job"
 )
@@ -33,9 +35,10 @@ type Config struct {
 	Ledger  *Ledger
 	Fence   uint64                               // of the session's lease
 	Open    func(job.Envelope) (job.Body, error) // opens a sealed body again, for a phone that couldn't read it
-	// OnReceipt is told of each delivered or read message, in order of arrival, perhaps more than once. While it
-	// waits receipts queue up; it has receiptQueue of them before further ones are lost. May be nil.
-	OnReceipt func(Receipt)
+	// OnReceipts is told of delivered and read messages, in order of arrival, perhaps more than once: of all that came
+	// within 50 ms. The slice is its own only until it returns; while it does not, receipts queue up, 8,192 before
+	// further ones are lost. May be nil.
+	OnReceipts func([]job.Receipt)
 	// OnState is told of each new state, in order. It must return soon: the dial loop waits for it. May be nil.
 	OnState func(State)
 	Logger  *slog.Logger
@@ -90,6 +93,8 @@ func NewSession(ctx context.Context, cfg Config) (*Session, error) {
 	cli.DisableLoginAutoReconnect = true
 	dev.Container = keepDevices{dev.Container}
 	dev.Sessions = watchedSessions{dev.Sessions}
+	dev.Identities = rememberedIdentities{dev.Identities, newMemory[string, [32]byte]()}
+	dev.PrivacyTokens = rememberedTokens{dev.PrivacyTokens, newMemory[types.JID, *store.PrivacyToken]()}
 	cli.GetMessageForRetry = s.messageForRetry
 	cli.AddEventHandler(s.handle)
 	return s, nil

@@ -25,7 +25,6 @@ func TestSession_PairSendReceiptsRestart(t *testing.T) {
 	require.NoError(t, n.Send(within(t), env, body))
 	require.Equal(t, 1, w.shows(t, to, body.Text).Copies)
 	got := n.awaitReceipt(t, env.ID, job.Delivered)
-	require.Equal(t, job.LaneOTP, got.Lane)
 	require.Equal(t, job.DefaultPool, got.Pool)
 	require.NotZero(t, got.At)
 	n.awaitReceipt(t, env.ID, job.Read)

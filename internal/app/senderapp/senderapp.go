@@ -190,12 +190,12 @@ func (a *App) runSession(ctx context.Context, devices *whatsapp.Devices, stored 
 	stopDrain := context.AfterFunc(ctx, func() { time.AfterFunc(a.o.Drain, giveUp) })
 	defer stopDrain()
 
-	var receive func(whatsapp.Receipt)
+	var receive func([]job.Receipt)
 	states := make(chan struct{}, 1)
 	session, err := whatsapp.NewSession(ctx, whatsapp.Config{
 		Stored: stored, Devices: devices, Place: a.o.Place, Ledger: ledger, Fence: fence,
-		Open:      func(e job.Envelope) (job.Body, error) { return job.Open(a.o.Opener, e) },
-		OnReceipt: func(r whatsapp.Receipt) { receive(r) },
+		Open:       func(e job.Envelope) (job.Body, error) { return job.Open(a.o.Opener, e) },
+		OnReceipts: func(batch []job.Receipt) { receive(batch) },
 		OnState: func(whatsapp.State) {
 			select {
 			case states <- struct{}{}:
@@ -224,9 +224,9 @@ func (a *App) runSession(ctx context.Context, devices *whatsapp.Devices, stored 
 			return a.o.Broker.Dead(ctx, e.Lane, e.Pool, e.ID, string(reason))
 		},
 	})
-	receive = func(r whatsapp.Receipt) {
-		if err := s.Receipt(work, r.Job, r.Pool, r.State, r.At); err != nil {
-			log.Warn("receipt not stored", "job", r.Job, "err", err)
+	receive = func(batch []job.Receipt) {
+		if err := s.Receipts(work, batch); err != nil {
+			log.Warn("receipts not stored", "receipts", len(batch), "err", err)
 		}
 	}
 	a.running(session, s)
