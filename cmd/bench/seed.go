@@ -88,8 +88,16 @@ func (r recordingStore) Issue(ctx context.Context, d otp.Draft, admit otp.Admit)
 	return nil
 }
 
-func (r recordingStore) Update(ctx context.Context, id otp.ID, rule func(*otp.Record) error) error {
-	return r.s.store.Update(ctx, id, rule)
+func (r recordingStore) Update(ctx context.Context, id otp.ID, c otp.Change) error {
+	return r.s.store.Update(ctx, id, c)
+}
+
+func (r recordingStore) Get(ctx context.Context, id otp.ID) (otp.Record, error) {
+	return r.s.store.Get(ctx, id)
+}
+
+func (r recordingStore) Latest(ctx context.Context, app string, number phone.Hash, purpose string) (otp.ID, error) {
+	return r.s.store.Latest(ctx, app, number, purpose)
 }
 
 // seed issues n OTPs to distinct numbers and notes each as sent, so that a node finds nothing left to do. With a

@@ -36,7 +36,7 @@ type OTPs interface {
 	// Issue returns once the OTP is durable and will be delivered. Errors as otp.Store.Issue says.
 	Issue(ctx context.Context, r otp.Request) (otp.Issued, error)
 	// Verify returns once the verdict is durable. Errors as otp.Store.Update says, without otp.ErrNoRecord.
-	Verify(ctx context.Context, app string, id otp.ID, code string) (otp.Verdict, error)
+	Verify(ctx context.Context, t otp.Try) (otp.Tried, error)
 }
 
 var _ OTPs = (*otp.Service)(nil)

@@ -21,7 +21,7 @@ import (
 func null() otps {
 	return otps{
 		issue:  func(context.Context, otp.Request) (otp.Issued, error) { return otp.Issued{ID: otp.ID{6: 0x70}}, nil },
-		verify: func(context.Context, string, otp.ID, string) (otp.Verdict, error) { return otp.Valid, nil },
+		verify: func(context.Context, otp.Try) (otp.Tried, error) { return otp.Tried{Verdict: otp.Valid}, nil },
 	}
 }
 

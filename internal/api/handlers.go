@@ -52,17 +52,17 @@ func (s *Server) verify(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	verdict, err := s.o.OTPs.Verify(c.Request().Context(), otp.DefaultApp, id, q.Code)
+	tried, err := s.o.OTPs.Verify(c.Request().Context(), otp.Try{App: otp.DefaultApp, ID: id, Code: q.Code})
 	if err != nil {
 		return err
 	}
 	s.trace(c, "otp tried", id)
-	if verdict == otp.Valid {
+	if tried.Verdict == otp.Valid {
 		x.answer = append(x.answer[:0], "{\"valid\":true}\n"...)
 		return s.ok(c, x.answer)
 	}
 	x.answer = append(x.answer[:0], `{"valid":false,"reason":"`...)
-	x.answer = append(x.answer, verdict.Reason()...) // fixed sentences, with nothing to escape in them
+	x.answer = append(x.answer, tried.Verdict.Reason()...) // fixed sentences, with nothing to escape in them
 	x.answer = append(x.answer, "\"}\n"...)
 	return s.ok(c, x.answer)
 }

@@ -151,19 +151,17 @@ func (a *admission) Admit(string) error { return a.refusal }
 // otps is a domain in a state that a real one can't be brought into at will.
 type otps struct {
 	issue  func(context.Context, otp.Request) (otp.Issued, error)
-	verify func(context.Context, string, otp.ID, string) (otp.Verdict, error)
+	verify func(context.Context, otp.Try) (otp.Tried, error)
 }
 
 func (o otps) Issue(ctx context.Context, r otp.Request) (otp.Issued, error) { return o.issue(ctx, r) }
 
-func (o otps) Verify(ctx context.Context, app string, id otp.ID, code string) (otp.Verdict, error) {
-	return o.verify(ctx, app, id, code)
-}
+func (o otps) Verify(ctx context.Context, t otp.Try) (otp.Tried, error) { return o.verify(ctx, t) }
 
 func failing(err error) otps {
 	return otps{
 		issue:  func(context.Context, otp.Request) (otp.Issued, error) { return otp.Issued{}, err },
-		verify: func(context.Context, string, otp.ID, string) (otp.Verdict, error) { return otp.NotFound, err },
+		verify: func(context.Context, otp.Try) (otp.Tried, error) { return otp.Tried{}, err },
 	}
 }
 

@@ -54,7 +54,7 @@ const (
 	ReasonNotOnWhatsApp   Reason = "not_on_whatsapp"  // the number has no WhatsApp account
 	ReasonUnreadable      Reason = "unreadable_job"   // the job can't be opened: wrong key, altered, malformed
 	ReasonRefused         Reason = "refused"          // WhatsApp refused the message for good
-	ReasonSuperseded      Reason = "superseded"       // a newer OTP took its place before it was sent
+	ReasonWithdrawn       Reason = "withdrawn"        // its OTP was superseded, cancelled or used before it was sent, or is sent by another message
 	ReasonRateLimited     Reason = "rate_limited"     // WhatsApp told the session to slow down
 	ReasonReachOutLimited Reason = "reach_out_locked" // WhatsApp lets this account write to no new contact (error 463)
 	ReasonDisconnected    Reason = "disconnected"     // the session has no connection

@@ -119,14 +119,25 @@ func (f *fixture) Issue(_ context.Context, d otp.Draft, admit otp.Admit) error {
 	return err
 }
 
-func (f *fixture) Update(_ context.Context, id otp.ID, rule func(*otp.Record) error) error {
+func (f *fixture) Update(_ context.Context, id otp.ID, c otp.Change) error {
 	switch {
 	case f.err != nil:
 		return f.err
 	case id != f.draft.Record.ID:
 		return otp.ErrNoRecord
 	}
-	return rule(&f.draft.Record)
+	return c.Rule(&f.draft.Record, &f.history)
+}
+
+func (f *fixture) Get(_ context.Context, id otp.ID) (otp.Record, error) {
+	if f.err == nil && id != f.draft.Record.ID {
+		return otp.Record{}, otp.ErrNoRecord
+	}
+	return f.draft.Record, f.err
+}
+
+func (f *fixture) Latest(context.Context, string, phone.Hash, string) (otp.ID, error) {
+	return f.draft.Record.ID, f.err
 }
 
 var standard = otp.Policy{Length: 6, Expiry: 10 * time.Minute, MaxAttempts: 3}
@@ -144,9 +155,9 @@ func (f *fixture) issue(t *testing.T) (otp.ID, string) {
 
 func (f *fixture) verify(t *testing.T, id otp.ID, code string) otp.Verdict {
 	t.Helper()
-	v, err := f.service.Verify(t.Context(), "shop", id, code)
+	v, err := f.service.Verify(t.Context(), otp.Try{App: "shop", ID: id, Code: code})
 	require.NoError(t, err)
-	return v
+	return v.Verdict
 }
 
 func TestIssue(t *testing.T) {
@@ -255,7 +266,7 @@ func TestVerify_UnknownIDsAndAStoreThatFails(t *testing.T) {
 	f := newFixture(t, standard)
 	require.Equal(t, otp.NotFound, f.verify(t, otp.ID{1}, "123456"))
 	f.err = errors.New("disk on fire")
-	_, err := f.service.Verify(t.Context(), "shop", otp.ID{1}, "123456")
+	_, err := f.service.Verify(t.Context(), otp.Try{App: "shop", ID: otp.ID{1}, Code: "123456"})
 	require.ErrorIs(t, err, f.err)
 	to, perr := phone.Parse("+905551234567")
 	require.NoError(t, perr)
@@ -280,15 +291,35 @@ func TestDeliver_NeverGoesBack(t *testing.T) {
 	t.Parallel()
 	states := []job.State{job.Sending, job.Failed, job.Expired, job.Cancelled, job.Sent, job.Delivered, job.Read}
 	rapid.Check(t, func(t *rapid.T) {
-		r := otp.Record{Delivery: job.Queued}
+		r := otp.Record{ID: otp.ID{1}, Sends: uint8(rapid.IntRange(1, 3).Draw(t, "sends")), Delivery: job.Queued}
 		highest := 0
+		earlier := otp.Record{ID: r.ID, Sends: r.Sends + 1}
+		require.False(t, r.Deliver(job.Status{Job: earlier.JobID(), State: job.Read}), "of another message")
 		for _, s := range rapid.SliceOf(rapid.SampledFrom(states)).Draw(t, "statuses") {
-			changed := r.Deliver(job.Status{State: s})
+			changed := r.Deliver(job.Status{Job: r.JobID(), State: s})
 			require.Equal(t, s.Rank() > highest, changed)
 			highest = max(highest, s.Rank())
 			require.Equal(t, highest, r.Delivery.Rank())
 		}
 	})
+}
+
+func TestParseJobID(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		r := otp.Record{ID: otp.ID(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "id")), Sends: uint8(rapid.IntRange(1, 255).Draw(t, "sends"))}
+		_, err := job.ParseID(string(r.JobID()))
+		require.NoError(t, err)
+		id, n, ok := otp.ParseJobID(r.JobID())
+		require.True(t, ok)
+		require.Equal(t, r.ID, id)
+		require.Equal(t, r.Sends, n)
+	})
+	own := otp.ID{1}.String()
+	for _, other := range []string{"", own[1:], own + "-", own + "-1", own + "-02", own + "-256", own + "2", own + "-x", "x" + own, "notice-1"} {
+		_, _, ok := otp.ParseJobID(job.ID(other))
+		require.False(t, ok, other)
+	}
 }
 
 func TestPolicy_Bounds(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -64,9 +65,52 @@ type Record struct {
 	MaxAttempts uint8
 	State       State
 	UsedAt      time.Time // zero unless Used
-	Delivery    job.State // how far its message has come, as far as the record knows
+	Sends       uint8     // messages sent for it, the first one included; 0 for a test number
+	LastSend    time.Time // of the latest one after the first; zero where there is none
+	Delivery    job.State // how far the latest message has come, as far as the record knows
 	Reason      job.Reason
-	Sealed      []byte // the body of its send job, until nobody can need it any more
+	SentAt      time.Time // when WhatsApp acknowledged the latest message; zero until then, as the next three
+	DeliveredAt time.Time // when a device of the recipient had it
+	ReadAt      time.Time
+	EndedAt     time.Time // when it failed, expired or was cancelled unsent
+	Metadata    []byte    // the caller's own, a JSON object; may be empty
+	Sealed      []byte    // the body of its latest send job, until nobody can need it any more
+}
+
+// MaxSends is how many messages one OTP may have, the first one included.
+const MaxSends = 10
+
+// Test says that the OTP is for a test number: nothing is ever sent.
+func (r *Record) Test() bool { return r.Sends == 0 }
+
+// JobID is the id of the latest send job: the OTP's own for the first, with -2, -3 … behind it for later ones.
+func (r *Record) JobID() job.ID { return jobID(r.ID, r.Sends) }
+
+func jobID(id ID, n uint8) job.ID {
+	if n < 2 {
+		return job.ID(id.String())
+	}
+	return job.ID(id.String() + "-" + strconv.Itoa(int(n)))
+}
+
+// ParseJobID takes the id of a send job apart: of which OTP it is, and its how manieth. False where it is of none.
+func ParseJobID(id job.ID) (ID, uint8, bool) {
+	const own = 36 // characters of a UUID
+	if len(id) < own {
+		return ID{}, 0, false
+	}
+	parsed, err := uuid.Parse(string(id[:own])) // of this length there is but one form
+	if err != nil {
+		return ID{}, 0, false
+	}
+	if len(id) == own {
+		return parsed, 1, true
+	}
+	n, err := strconv.ParseUint(string(id[own+1:]), 10, 8)
+	if err != nil || n < 2 || id != jobID(parsed, uint8(n)) {
+		return ID{}, 0, false
+	}
+	return parsed, uint8(n), true
 }
 
 // Supersede marks the record as replaced by a newer OTP. One that was used or has expired stays as it is,
@@ -79,13 +123,25 @@ func (r *Record) Supersede(now time.Time) {
 	r.Sealed = nil
 }
 
-// Deliver notes how far the message has come. A state never takes back a higher one, so a status may be
-// applied twice and in any order. It reports whether the record changed.
+// Deliver notes how far the latest message has come. A state never takes back a higher one, so a status may be
+// applied twice and in any order; one of an earlier message says nothing any more. It reports whether the record
+// changed.
 func (r *Record) Deliver(s job.Status) bool {
-	if s.State.Rank() <= r.Delivery.Rank() {
+	if s.State.Rank() <= r.Delivery.Rank() || s.Job != r.JobID() {
 		return false
 	}
 	r.Delivery, r.Reason = s.State, s.Reason
+	at := s.At.Truncate(time.Millisecond)
+	switch s.State { //nolint:exhaustive // the others have no time of their own
+	case job.Sent:
+		r.SentAt = at
+	case job.Delivered:
+		r.DeliveredAt = at
+	case job.Read:
+		r.ReadAt = at
+	case job.Failed, job.Expired, job.Cancelled:
+		r.EndedAt = at
+	}
 	return true
 }
 

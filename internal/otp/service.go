@@ -49,49 +49,104 @@ func (p Policy) Validate() error {
 	return nil
 }
 
+// Sealer seals the bodies of jobs, and opens those of open OTPs again for another message. *keys.SealKeys does.
+type Sealer interface {
+	job.Sealer
+	job.Opener
+}
+
 // Service issues and verifies OTPs.
 type Service struct {
 	store  Store
 	ring   *keys.Ring
-	sealer job.Sealer
+	sealer Sealer
 	policy Policy
 	random io.Reader
 	now    func() time.Time
 }
 
-// NewService makes a Service. random is crypto/rand.Reader; now is the clock. The policy must be valid.
-func NewService(store Store, ring *keys.Ring, sealer job.Sealer, policy Policy, random io.Reader, now func() time.Time) (*Service, error) {
+// NewService makes a Service. policy holds for requests that bring none and must be valid. random is
+// crypto/rand.Reader; now is the clock.
+func NewService(store Store, ring *keys.Ring, sealer Sealer, policy Policy, random io.Reader, now func() time.Time) (*Service, error) {
 	if err := policy.Validate(); err != nil {
 		return nil, err
 	}
 	return &Service{store: store, ring: ring, sealer: sealer, policy: policy, random: random, now: now}, nil
 }
 
+// Text writes the message that carries a code which lives so long. Its error refuses the OTP.
+type Text func(code string, life time.Duration) (string, error)
+
+// Idempotency is what a client says of a request that it may send again.
+type Idempotency struct {
+	Key     string // 1 to 255 printable ASCII characters
+	Content []byte // of the request: the same bytes for the same request
+}
+
 // Request asks for an OTP.
 type Request struct {
-	App     string
-	Pool    string
-	Phone   phone.Number
-	Purpose string
+	App      string
+	Pool     string
+	Phone    phone.Number
+	Purpose  string
+	Policy   Policy // valid; zero: the service's own
+	Limits   Limits
+	Text     Text   // nil: a plain English one
+	Metadata []byte // a JSON object, or empty
+	Code     string // the caller's own code; empty draws one
+	Test     bool   // the number is a test number: nothing is sent
+	Resend   bool   // an open OTP of the same app, phone and purpose is sent again, instead of superseded
+	// Once is nil where the client gave no key. Answer writes what is remembered under it.
+	Once   *Idempotency
+	Answer func(Issued) []byte
 }
 
 // Issued is an OTP that will be delivered.
 type Issued struct {
-	ID      ID
-	Expires time.Time
+	ID       ID
+	Expires  time.Time
+	To       string    // masked
+	Delivery job.State // queued, or what is known of a message that was sent before
+	Test     bool
+}
+
+func issued(r Record) Issued {
+	return Issued{ID: r.ID, Expires: r.Expires, To: r.Masked, Delivery: r.Delivery, Test: r.Test()}
 }
 
 // Issue makes an OTP, stores it and leaves its delivery to the queue. It supersedes the open one of the same
-// app, phone and purpose. Errors are those of Store.Issue.
+// app, phone and purpose, or sends that again where the request says so. Errors are those of Store.Issue, of the
+// request's text, and *LimitError.
 func (s *Service) Issue(ctx context.Context, r Request) (Issued, error) {
-	draft, err := s.draft(r)
-	if err != nil {
-		return Issued{}, fmt.Errorf("issue OTP: %w", err)
+	if r.Policy == (Policy{}) {
+		r.Policy = s.policy
 	}
-	if err := s.store.Issue(ctx, draft, admit(draft.Record)); err != nil {
-		return Issued{}, fmt.Errorf("issue OTP: %w", err)
+	if r.Text == nil {
+		r.Text = plainText
 	}
-	return Issued{ID: draft.Record.ID, Expires: draft.Record.Expires}, nil
+	for {
+		if r.Resend {
+			again, err := s.resendOpen(ctx, r)
+			if !errors.Is(err, ErrNoRecord) && !errors.As(err, new(*NotOpenError)) {
+				return again, err
+			}
+		}
+		draft, err := s.draft(r)
+		if err != nil {
+			return Issued{}, fmt.Errorf("issue OTP: %w", err)
+		}
+		out := issued(draft.Record)
+		if draft.Once != nil {
+			draft.Once.Answer = func() []byte { return r.Answer(out) }
+		}
+		err = s.store.Issue(ctx, draft, admit(r, draft.Record, s.now()))
+		switch {
+		case err == nil:
+			return out, nil
+		case !errors.Is(err, errOpenNow):
+			return Issued{}, fmt.Errorf("issue OTP: %w", err)
+		}
+	}
 }
 
 // draft does all that is costly, the drawing, hashing and sealing, outside of the store's transaction.
@@ -101,59 +156,127 @@ func (s *Service) draft(r Request) (Draft, error) {
 	if err != nil {
 		return Draft{}, err
 	}
-	code, err := NewCode(s.random, s.policy.Length)
+	code := r.Code
+	if code == "" {
+		if code, err = NewCode(s.random, r.Policy.Length); err != nil {
+			return Draft{}, err
+		}
+	}
+	d := Draft{Record: Record{
+		ID: id, App: r.App, Pool: r.Pool, Phone: r.Phone.Hash(s.ring.PhoneHashKey()), Masked: r.Phone.Masked(),
+		Purpose: r.Purpose, Digest: newDigest(s.ring, id, code), Expires: now.Add(r.Policy.Expiry),
+		MaxAttempts: uint8(r.Policy.MaxAttempts), //nolint:gosec // at most MaxAttempts
+		Delivery:    job.Queued, Metadata: r.Metadata,
+	}}
+	if r.Once != nil {
+		d.Once = NewOnce(s.ring, r.App, "issue", r.Once.Key, r.Once.Content)
+	}
+	if r.Test {
+		return d, nil
+	}
+	text, err := r.Text(code, r.Policy.Expiry)
 	if err != nil {
 		return Draft{}, err
 	}
-	expires := now.Add(s.policy.Expiry)
-	jobID := job.ID(id.String())
-	envelope, err := job.Seal(s.sealer, jobID, job.LaneOTP, r.Pool, job.Body{
-		To: r.Phone, Text: messageText(code, s.policy.Expiry), MessageID: s.ring.MessageID(string(jobID)), Expires: expires,
-	})
-	if err != nil {
-		return Draft{}, err
-	}
-	return Draft{
-		Record: Record{
-			ID: id, App: r.App, Pool: r.Pool, Phone: r.Phone.Hash(s.ring.PhoneHashKey()), Masked: r.Phone.Masked(),
-			Purpose: r.Purpose, Digest: newDigest(s.ring, id, code), Expires: expires,
-			MaxAttempts: uint8(s.policy.MaxAttempts), //nolint:gosec // at most MaxAttempts
-			Delivery:    job.Queued, Sealed: envelope.Sealed,
-		},
-		Job: envelope,
-	}, nil
+	d.Record.Sends = 1
+	d.Job, err = s.seal(&d.Record, job.Body{To: r.Phone, Text: text})
+	d.Record.Sealed = d.Job.Sealed
+	return d, err
 }
 
-// admit is the rule of issuing: the new OTP takes the place of the open one.
-func admit(r Record) Admit {
-	return func(History) (History, error) {
-		return History{Open: r.ID, Expires: r.Expires}, nil
-	}
+// seal makes the job of a record's latest message.
+func (s *Service) seal(r *Record, b job.Body) (job.Envelope, error) {
+	id := r.JobID()
+	b.MessageID, b.Expires = s.ring.MessageID(string(id)), r.Expires
+	return job.Seal(s.sealer, id, job.LaneOTP, r.Pool, b)
 }
 
-// messageText is what the phone shows: the code on a line of its own, so that it can be copied, how long
-// it lives, and the warning that NIST and OWASP ask for.
-func messageText(code string, life time.Duration) string {
+// plainText is what the phone shows: the code on a line of its own, so that it can be copied, how long it lives, and
+// the warning that NIST and OWASP ask for.
+func plainText(code string, life time.Duration) (string, error) {
 	unit := "minutes"
 	if life == time.Minute {
 		unit = "minute"
 	}
-	return fmt.Sprintf("Your verification code:\n\n%s\n\nValid for %d %s. Do not share it with anyone.", code, int(life.Minutes()), unit)
+	return fmt.Sprintf("Your verification code:\n\n%s\n\nValid for %d %s. Do not share it with anyone.", code, int(life.Minutes()), unit), nil
+}
+
+// errOpenNow says that an OTP was opened between the look for one and the issuing of another.
+var errOpenNow = errors.New("an OTP is open by now")
+
+// admit is the rule of issuing: within the limits, the new OTP takes the place of the open one.
+func admit(q Request, r Record, now time.Time) Admit {
+	return func(h History) (History, error) {
+		if q.Resend && h.Open != (ID{}) {
+			return h, errOpenNow
+		}
+		if !r.Test() {
+			if err := q.Limits.send(h, now); err != nil {
+				return h, err
+			}
+		}
+		return History{Open: r.ID, Expires: r.Expires}, nil
+	}
+}
+
+// Try is a try at an OTP.
+type Try struct {
+	App     string
+	ID      ID           // zero: the latest of the phone and purpose
+	Phone   phone.Number // zero: not looked at
+	Purpose string       // empty: not looked at
+	Code    string
+	Limits  Limits
+	Once    *Idempotency
+	Answer  func(Tried) []byte
+}
+
+// concerns says whether a record is the one that is tried, as far as the caller said.
+func (t *Try) concerns(r *Record, ring *keys.Ring) bool {
+	return r.App == t.App && (t.Purpose == "" || r.Purpose == t.Purpose) &&
+		(t.Phone.IsZero() || r.Phone == t.Phone.Hash(ring.PhoneHashKey()))
+}
+
+// Tried is the outcome of a try.
+type Tried struct {
+	Verdict  Verdict
+	Attempts int  // tries that are left; meaningful after Wrong
+	Test     bool // the OTP is a test number's
 }
 
 // Verify tries a code. A right code is Valid at most once, however many tries race and whatever crashes;
-// a wrong one counts durably before the verdict is returned. An OTP of another app is NotFound.
-func (s *Service) Verify(ctx context.Context, app string, id ID, code string) (Verdict, error) {
-	var verdict Verdict
-	err := s.store.Update(ctx, id, func(r *Record) error {
-		verdict = r.Verify(s.ring, app, code, s.now())
-		return nil
-	})
+// a wrong one counts durably before the verdict is returned. An OTP of another app is NotFound. Errors are those of
+// Store.Update, and *LimitError.
+func (s *Service) Verify(ctx context.Context, t Try) (Tried, error) {
+	id := t.ID
+	if id == (ID{}) {
+		latest, err := s.store.Latest(ctx, t.App, t.Phone.Hash(s.ring.PhoneHashKey()), t.Purpose)
+		switch {
+		case errors.Is(err, ErrNoRecord):
+			return Tried{}, nil
+		case err != nil:
+			return Tried{}, fmt.Errorf("verify OTP: %w", err)
+		}
+		id = latest
+	}
+	var out Tried
+	change := Change{Rule: func(r *Record, h *History) (err error) {
+		out.Verdict, err = r.Verify(s.ring, t, h, s.now())
+		if out.Test = r.Test(); out.Verdict == Wrong {
+			out.Attempts = int(r.MaxAttempts) - int(r.Attempts)
+		}
+		return err
+	}}
+	if t.Once != nil {
+		change.Once = NewOnce(s.ring, t.App, "verify", t.Once.Key, t.Once.Content)
+		change.Once.Answer = func() []byte { return t.Answer(out) }
+	}
+	err := s.store.Update(ctx, id, change)
 	switch {
 	case errors.Is(err, ErrNoRecord):
-		return NotFound, nil
+		return Tried{}, nil
 	case err != nil:
-		return NotFound, fmt.Errorf("verify OTP: %w", err)
+		return Tried{}, fmt.Errorf("verify OTP: %w", err)
 	}
-	return verdict, nil
+	return out, nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"wabek/internal/job"
+	"wabek/internal/phone"
 )
 
 // Errors of a Store.
@@ -22,19 +23,31 @@ var (
 
 // Draft is an OTP about to be issued: its record and the job that delivers it.
 type Draft struct {
-	Record Record // Sealed is the job's body
-	Job    job.Envelope
+	Record Record       // Sealed is the job's body
+	Job    job.Envelope // zero for a test number
+	Once   *Once        // nil where the caller gave no idempotency key
 }
 
-// History is what a store knows of the OTPs of one app, phone and purpose.
+// History is what a store knows of the OTPs of one app and phone.
 type History struct {
-	Open    ID        // the latest one issued; zero where there is none that may still be open
-	Expires time.Time // of that one
+	Open    ID          // the latest one issued for the purpose; zero where there is none that may still be open
+	Expires time.Time   // of that one
+	Sends   []time.Time // messages within the last 24 hours for any purpose, oldest first; a repeated one at its OTP's latest
+	Guesses Guesses     // for any purpose
 }
 
 // Admit is the rule of issuing: it looks at the history and returns the new one, or an error that refuses
 // the OTP. It is pure and may run again.
 type Admit func(History) (History, error)
+
+// Change is what Update does to a record.
+type Change struct {
+	// Rule decides. What it leaves in the record and in Guesses of the history is stored; the rest of the history is
+	// to look at. It is pure and may run again.
+	Rule func(*Record, *History) error
+	Job  *job.Envelope // a further message to send if the rule agrees; nil for none
+	Once *Once         // nil where the caller gave no idempotency key
+}
 
 // Store keeps OTP records.
 //
@@ -43,11 +56,18 @@ type Admit func(History) (History, error)
 type Store interface {
 	// Issue stores a draft. Nil means: the record is on stable storage and the job will reach the queue,
 	// whatever crashes. Where admit returns a history whose Open is another OTP than before, the older record
-	// is superseded in the same transaction. Errors: what admit returned, ErrBusy, ErrClosed, ErrRule, and
-	// the context's, after which the OTP may or may not have been stored.
+	// is superseded in the same transaction. Of the history that admit returns nothing else is looked at: the store
+	// counts messages itself. Errors: what admit returned, *Replay and ErrKeyReused where the draft has a Once,
+	// ErrBusy, ErrClosed, ErrRule, and the context's, after which the OTP may or may not have been stored.
 	Issue(ctx context.Context, d Draft, admit Admit) error
-	// Update changes one record by a rule. Nil means: what the rule left in the record is on stable storage.
-	// An error from the rule leaves the record as it was and is returned. Errors: ErrNoRecord, ErrBusy,
-	// ErrClosed, ErrRule, and the context's, after which the change may or may not have been stored.
-	Update(ctx context.Context, id ID, rule func(*Record) error) error
+	// Update changes one record by a rule. Nil means: what the rule left in the record is on stable storage, and a
+	// job of the change will reach the queue. An error from the rule changes nothing and is returned. Errors:
+	// ErrNoRecord, *Replay and ErrKeyReused where the change has a Once, ErrBusy, ErrClosed, ErrRule, and the
+	// context's, after which the change may or may not have been stored.
+	Update(ctx context.Context, id ID, c Change) error
+	// Get reads a record, without waiting for what is being written. Errors: ErrNoRecord, ErrClosed, the context's.
+	Get(ctx context.Context, id ID) (Record, error)
+	// Latest is the id of the latest OTP of an app, phone and purpose that has not expired yet, whatever became of it.
+	// Errors: ErrNoRecord, ErrClosed, the context's.
+	Latest(ctx context.Context, app string, number phone.Hash, purpose string) (ID, error)
 }

@@ -40,28 +40,40 @@ func (v Verdict) Reason() string {
 	}
 }
 
-// Verify tries a code and notes the outcome in the record: a right one uses it up, a wrong one counts.
-// It is a rule for Store.Update: whoever stores the record must do so before the verdict is told, and in the
-// same transaction in which it was read, or a code could be used twice.
+// Verify tries a code and notes the outcome in the record: a right one uses it up, a wrong one counts, here and in the
+// row of wrong codes of its phone. It is a rule for Store.Update: whoever stores the record must do so before the
+// verdict is told, and in the same transaction in which it was read, or a code could be used twice.
 //
-// The last allowed wrong code still answers Wrong; the next try, whatever its code, TooManyAttempts.
-func (r *Record) Verify(ring *keys.Ring, app, code string, now time.Time) Verdict {
+// The last allowed wrong code still answers Wrong; the next try, whatever its code, TooManyAttempts. The error is a
+// *LimitError where no code may be tried for the phone now.
+func (r *Record) Verify(ring *keys.Ring, t Try, h *History, now time.Time) (Verdict, error) {
 	switch {
-	case r.App != app, r.State == Cancelled:
-		return NotFound
+	case !t.concerns(r, ring), r.State == Cancelled:
+		return NotFound, nil
 	case r.expired(now):
-		return Expired
+		return Expired, nil
 	case r.State == Superseded:
-		return WasSuperseded
+		return WasSuperseded, nil
 	case r.Attempts >= r.MaxAttempts:
-		return TooManyAttempts
+		return TooManyAttempts, nil
 	case r.State == Used:
-		return AlreadyUsed
-	case !r.Digest.matches(ring, r.ID, code):
+		return AlreadyUsed, nil
+	}
+	if !r.Test() {
+		if err := t.Limits.guess(h.Guesses, now); err != nil {
+			return NotFound, err
+		}
+	}
+	if !r.Digest.matches(ring, r.ID, t.Code) {
 		r.Attempts++
-		return Wrong
+		if !r.Test() {
+			h.Guesses.Wrong++
+			h.Guesses.Last = now.Truncate(time.Millisecond)
+		}
+		return Wrong, nil
 	}
 	r.State, r.UsedAt = Used, now.Truncate(time.Millisecond)
 	r.Sealed = nil
-	return Valid
+	h.Guesses = Guesses{}
+	return Valid, nil
 }

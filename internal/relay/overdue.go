@@ -97,7 +97,7 @@ func (r *Relay) lookAfter(ctx context.Context, d dueRow) {
 		// A sender has claimed it; if that one is gone, the queue hands the job to the next.
 		r.askLater(d.id)
 	case !wanted:
-		r.conclude(ctx, e, job.Cancelled, job.ReasonSuperseded, 0)
+		r.conclude(ctx, e, job.Cancelled, job.ReasonWithdrawn, 0)
 	default:
 		r.publish(ctx, e)
 	}

@@ -334,7 +334,7 @@ func TestRelay_CancelsTheSupersededJobThatStillWaits(t *testing.T) {
 	require.Eventually(t, func() bool { return n.relay.Stats().Pending == 1 }, patient, 5*time.Millisecond)
 	r, err := n.store.Get(t.Context(), older)
 	require.NoError(t, err)
-	require.Equal(t, job.ReasonSuperseded, r.Reason)
+	require.Equal(t, job.ReasonWithdrawn, r.Reason)
 	last, _, err := n.broker.Last(t.Context(), job.DefaultPool, job.ID(older.String()))
 	require.NoError(t, err)
 	require.Equal(t, job.Cancelled, last.State, "a sender that claims it now reads this")

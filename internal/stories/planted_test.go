@@ -43,15 +43,15 @@ func plantedBugs() map[string]plantedBug {
 		},
 		"verify reads outside the transaction": {
 			file: "internal/otp/service.go",
-			old: "	err := s.store.Update(ctx, id, func(r *Record) error {\n" +
-				"		verdict = r.Verify(s.ring, app, code, s.now())\n" +
-				"		return nil\n" +
-				"	})\n",
+			old:  "	err := s.store.Update(ctx, id, change)\n",
 			new: "	var read Record\n" +
-				"	err := s.store.Update(ctx, id, func(r *Record) error { read = *r; return nil })\n" +
+				"	var seen History\n" +
+				"	err := s.store.Update(ctx, id, Change{Rule: func(r *Record, h *History) error { read, seen = *r, *h; return nil }})\n" +
 				"	if err == nil {\n" +
-				"		verdict = read.Verify(s.ring, app, code, s.now())\n" +
-				"		err = s.store.Update(ctx, id, func(r *Record) error { *r = read; return nil })\n" +
+				"		err = change.Rule(&read, &seen)\n" +
+				"	}\n" +
+				"	if err == nil {\n" +
+				"		err = s.store.Update(ctx, id, Change{Rule: func(r *Record, _ *History) error { *r = read; return nil }})\n" +
 				"	}\n",
 			pkg: "./internal/record/bolt", test: "^TestStore_Conformance$/^a_try_between_the_steps_of_another_finds_the_OTP_used$",
 		},

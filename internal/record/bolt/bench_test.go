@@ -218,10 +218,10 @@ func BenchmarkVerify(b *testing.B) {
 			wait.Wait()
 			var next atomic.Int64
 			load(b, goroutines, func() error {
-				return s.Update(context.Background(), ids[next.Add(1)-1], func(r *otp.Record) error {
+				return s.Update(context.Background(), ids[next.Add(1)-1], otp.Change{Rule: func(r *otp.Record, _ *otp.History) error {
 					r.State, r.UsedAt, r.Sealed = otp.Used, r.Expires, nil
 					return nil
-				})
+				}})
 			})
 		})
 	}

@@ -25,6 +25,15 @@ func anyRecord(t *rapid.T) otp.Record {
 		State:    otp.State(rapid.Byte().Draw(t, "state")),
 		Delivery: job.State(text.Draw(t, "delivery")), Reason: job.Reason(text.Draw(t, "reason")),
 	}
+	r.Sends = rapid.Byte().Draw(t, "sends")
+	for _, at := range []*time.Time{&r.LastSend, &r.SentAt, &r.DeliveredAt, &r.ReadAt, &r.EndedAt} {
+		if rapid.Bool().Draw(t, "set") {
+			*at = ms("at")
+		}
+	}
+	if rapid.Bool().Draw(t, "has metadata") {
+		r.Metadata = []byte(`{"order":"17"}`)
+	}
 	if rapid.Bool().Draw(t, "used") {
 		r.UsedAt = ms("used at")
 	}
@@ -54,9 +63,13 @@ func TestCodec_RecordComesBackAsItWas(t *testing.T) {
 
 func TestCodec_RowComesBackAsItWas(t *testing.T) {
 	t.Parallel()
-	want := job.Envelope{Lane: job.LaneOTP, Pool: "default", Target: job.AnySession, Expires: time.UnixMilli(1_800_000_000_123).UTC()}
+	want := job.Envelope{
+		ID: job.ID(otp.ID{1}.String() + "-3"), Lane: job.LaneOTP, Pool: "default", Target: job.AnySession,
+		Expires: time.UnixMilli(1_800_000_000_123).UTC(),
+	}
 	row, err := bolt.EncodeRow(want)
 	require.NoError(t, err)
+	want.ID = "" // it is the row's key
 	got, err := bolt.DecodeRow(row)
 	require.NoError(t, err)
 	require.Equal(t, want, got)
@@ -67,18 +80,41 @@ func TestCodec_RowComesBackAsItWas(t *testing.T) {
 	require.ErrorIs(t, err, bolt.ErrNewerFormat)
 }
 
+// Version 1 had one message an OTP, no metadata and no times of delivery.
+func TestCodec_ReadsVersion1(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		want := anyRecord(t)
+		want.Sends, want.Metadata = 1, nil
+		want.LastSend, want.SentAt, want.DeliveredAt, want.ReadAt, want.EndedAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
+		value, err := bolt.EncodeRecord(&want)
+		require.NoError(t, err)
+		old := append(append([]byte{1}, value[1:92]...), value[133:]...)
+		var got otp.Record
+		require.NoError(t, bolt.DecodeRecord(want.ID, old, &got))
+		require.Equal(t, want, got)
+	})
+	want := job.Envelope{ID: job.ID(otp.ID{1}.String()), Lane: job.LaneOTP, Pool: "default", Target: job.AnySession, Expires: time.UnixMilli(1_800_000_000_123).UTC()}
+	row, err := bolt.EncodeRow(want)
+	require.NoError(t, err)
+	got, err := bolt.DecodeRow(append(append([]byte{1}, row[1:12]...), row[13:]...))
+	require.NoError(t, err)
+	want.ID = ""
+	require.Equal(t, want, got)
+}
+
 func TestCodec_RefusesWhatDoesNotFit(t *testing.T) {
 	t.Parallel()
 	_, err := bolt.EncodeRecord(&otp.Record{Purpose: strings.Repeat("x", 1<<16)})
 	require.Error(t, err)
-	_, err = bolt.EncodeRow(job.Envelope{Pool: strings.Repeat("x", 256)})
+	_, err = bolt.EncodeRow(job.Envelope{ID: job.ID(otp.ID{1}.String()), Pool: strings.Repeat("x", 256)})
 	require.Error(t, err)
 }
 
 func FuzzDecode(f *testing.F) {
 	value, err := bolt.EncodeRecord(&otp.Record{App: "default", Purpose: "login", Sealed: []byte("sealed")})
 	require.NoError(f, err)
-	row, err := bolt.EncodeRow(job.Envelope{Lane: job.LaneOTP, Pool: "default", Target: job.AnySession})
+	row, err := bolt.EncodeRow(job.Envelope{ID: job.ID(otp.ID{1}.String()), Lane: job.LaneOTP, Pool: "default", Target: job.AnySession})
 	require.NoError(f, err)
 	f.Add(value)
 	f.Add(row)

@@ -18,11 +18,11 @@ func (s *Store) IndexSize() int { return len(s.history.latest) }
 func (s *Store) HoldWriter(id otp.ID) (release func()) {
 	held, released := make(chan struct{}), make(chan struct{})
 	go func() {
-		_ = s.Update(context.Background(), id, func(*otp.Record) error {
+		_ = s.Update(context.Background(), id, otp.Change{Rule: func(*otp.Record, *otp.History) error {
 			close(held)
 			<-released
 			return nil
-		})
+		}})
 	}()
 	<-held
 	return func() { close(released) }

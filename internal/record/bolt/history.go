@@ -11,33 +11,32 @@ import (
 	"wabek/internal/phone"
 )
 
-// history knows the latest OTP of each app, phone and purpose that may still be open. It is kept in memory, without
-// pointers for the garbage collector to follow, and read again from the unexpired tail of the records at Open: as a
-// bucket its keys would be random, which costs a B+tree of a million records a factor of ten and more.
-// But for its seed it belongs to the writer.
+// history knows the latest OTP of each app, phone and purpose that hasn't expired, and when messages went to each phone
+// within a day. It is kept in memory, without pointers for the garbage collector to follow, and read again from the
+// records at Open: as buckets their keys would be random, which costs a B+tree of a million records a factor of ten and
+// more. But for its seed it belongs to the writer.
 type history struct {
 	seed   maphash.Seed
-	latest map[historyKey]openOTP
+	latest map[historyKey]latestOTP
 	due    dueQueue
+	sends  sendLog
 }
 
-// historyKey stands for app, phone and purpose. Before an OTP is superseded its record is compared, so that a
-// collision could at most lose a supersede, never hit a stranger's OTP.
+// historyKey stands for app, phone and purpose, or for app and phone. Before an OTP is superseded its record is
+// compared, so that a collision could at most lose a supersede, never hit a stranger's OTP.
 type historyKey uint64
 
-type openOTP struct {
+type latestOTP struct {
 	id      otp.ID
 	expires int64 // Unix ms
+	open    bool  // it wasn't used, cancelled or superseded
 }
 
 func newHistory() *history {
-	return &history{
-		seed:   maphash.MakeSeed(),
-		latest: map[historyKey]openOTP{},
-	}
+	return &history{seed: maphash.MakeSeed(), latest: map[historyKey]latestOTP{}, sends: newSendLog()}
 }
 
-// historyKeyOf may be called from any goroutine.
+// historyKeyOf may be called from any goroutine. An empty purpose gives the key of app and phone.
 func historyKeyOf[T ~string | ~[]byte](h *history, app, purpose T, number phone.Hash) historyKey {
 	var room [128]byte
 	text := append(room[:0], number[:]...)                       // of fixed length, so it needs no mark of its end
@@ -47,35 +46,43 @@ func historyKeyOf[T ~string | ~[]byte](h *history, app, purpose T, number phone.
 	return historyKey(maphash.Bytes(h.seed, text))
 }
 
-// open is the history as the rule of issuing sees it.
-func (h *history) open(key historyKey, now int64) otp.History {
-	o, ok := h.latest[key]
-	if !ok || o.expires <= now {
-		return otp.History{}
+// fill is the history as rules see it. room is memory for the times, which are the caller's until the next fill.
+func (h *history) fill(key, phoneKey historyKey, now int64, room []time.Time) otp.History {
+	out := otp.History{Sends: h.sends.of(phoneKey, now, room)}
+	if o, ok := h.latest[key]; ok && o.open && o.expires > now {
+		out.Open, out.Expires = o.id, time.UnixMilli(o.expires).UTC()
 	}
-	return otp.History{Open: o.id, Expires: time.UnixMilli(o.expires).UTC()}
+	return out
 }
 
-// set keeps what the rule made of it.
+// find is the latest OTP that hasn't expired.
+func (h *history) find(key historyKey, now int64) (otp.ID, bool) {
+	o, ok := h.latest[key]
+	return o.id, ok && o.expires > now
+}
+
+// set keeps what the rule of issuing made of it.
 func (h *history) set(key historyKey, after otp.History) {
 	if after.Open == (otp.ID{}) {
-		delete(h.latest, key)
+		h.shut(key, h.latest[key].id)
 		return
 	}
 	expires := after.Expires.UnixMilli()
-	h.latest[key] = openOTP{id: after.Open, expires: expires}
+	h.latest[key] = latestOTP{id: after.Open, expires: expires, open: true}
 	h.due.push(due{key: key, expires: expires})
 }
 
-// forget drops an OTP that isn't open any more.
-func (h *history) forget(key historyKey, id otp.ID) {
-	if h.latest[key].id == id {
-		delete(h.latest, key)
+// shut notes that an OTP isn't open any more.
+func (h *history) shut(key historyKey, id otp.ID) {
+	if o, ok := h.latest[key]; ok && o.id == id {
+		o.open = false
+		h.latest[key] = o
 	}
 }
 
-// prune drops what has expired, up to limit entries.
+// prune drops what is over, up to limit entries of each kind.
 func (h *history) prune(now int64, limit int) {
+	h.sends.prune(now, limit)
 	for range limit {
 		d, ok := h.due.peek()
 		if !ok || d.expires > now {
@@ -88,9 +95,10 @@ func (h *history) prune(now int64, limit int) {
 	}
 }
 
-// load reads the open OTPs. Keys begin with the time of issue, and nothing lives longer than otp.MaxExpiry.
+// load reads the OTPs of a day, in the order of their issue: keys begin with its time. A message sent again counts
+// from the latest time on, the ones between as well.
 func (h *history) load(records *bbolt.Bucket, now time.Time) error {
-	first, err := otp.NewID(now.Add(-otp.MaxExpiry), zeros{})
+	first, err := otp.NewID(now.Add(-sendWindow), zeros{})
 	if err != nil {
 		return err
 	}
@@ -101,11 +109,24 @@ func (h *history) load(records *bbolt.Bucket, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		if v.expires() <= nowMS || otp.State(v.fixed[atState]) != otp.Open {
+		number := phone.Hash(v.fixed[atPhone:atLengths])
+		if n, last := v.sends(); n > 0 {
+			phoneKey := historyKeyOf(h, v.text(textApp), nil, number)
+			h.sends.add(phoneKey, otp.IssuedAt(otp.ID(k)).UnixMilli())
+			for range n - 1 {
+				h.sends.add(phoneKey, last)
+			}
+		}
+		if v.expires() <= nowMS {
 			continue
 		}
-		key := historyKeyOf(h, v.text(textApp), v.text(textPurpose), phone.Hash(v.fixed[atPhone:atLengths]))
-		h.latest[key] = openOTP{id: otp.ID(k), expires: v.expires()}
+		key := historyKeyOf(h, v.text(textApp), v.text(textPurpose), number)
+		// Ids of one millisecond lie in no order: among those the open one is the latest.
+		open := otp.State(v.fixed[atState]) == otp.Open
+		if !open && h.latest[key].open {
+			continue
+		}
+		h.latest[key] = latestOTP{id: otp.ID(k), expires: v.expires(), open: open}
 		h.due.push(due{key: key, expires: v.expires()})
 	}
 	return nil

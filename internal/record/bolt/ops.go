@@ -24,17 +24,33 @@ func (g *group) apply(o *op) error {
 		g.purge(o)
 	case kindForget:
 		g.forget(o)
+	case kindForgetAnswers:
+		g.forgetAnswers(o)
+	case kindLatest:
+		return g.latest(o)
 	}
 	return nil
 }
 
 func (g *group) issue(o *op) error {
-	before := g.store.history.open(o.history, g.now.UnixMilli())
+	if err := g.answered(o.once); err != nil {
+		return err
+	}
+	s := g.store
+	before := g.history(o.history, o.phone)
+	var err error
+	if before.Guesses, err = g.guesses(o.guesses); err != nil {
+		return err
+	}
 	var after otp.History
-	err := g.guard(func() (err error) {
+	err = g.guard(func() (err error) {
 		after, err = o.admit(before)
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	answer, err := g.answer(o.once)
 	if err != nil {
 		return err
 	}
@@ -44,10 +60,21 @@ func (g *group) issue(o *op) error {
 		}
 	}
 	g.put(g.records, o.id[:], o.value)
-	g.put(g.outbox, o.id[:], o.row)
-	g.pending++
-	g.store.history.set(o.history, after)
+	if len(o.row) > 0 {
+		g.put(g.outbox, o.id[:], o.row)
+		g.pending++
+		s.history.sends.add(o.phone, g.now.UnixMilli())
+	}
+	g.remember(o.once, answer)
+	s.history.set(o.history, after)
 	return nil
+}
+
+// history is what rules may know of the messages and the open OTP of a phone.
+func (g *group) history(key, phoneKey historyKey) otp.History {
+	h := g.store.history.fill(key, phoneKey, g.now.UnixMilli(), g.sends)
+	g.sends = h.Sends
+	return h
 }
 
 // supersede marks the older OTP of a history. Its outbox row stays: the relay sees there is no body left, and
@@ -65,13 +92,16 @@ func (g *group) supersede(id otp.ID, by *op) error {
 		return nil
 	}
 	r.Supersede(g.now)
-	if r.State == otp.Superseded {
-		by.replaced = id
+	if r.State == otp.Superseded && !r.Test() {
+		by.withdrawn = r.JobID()
 	}
 	return g.replace(&r, old)
 }
 
 func (g *group) update(o *op) error {
+	if err := g.answered(o.once); err != nil {
+		return err
+	}
 	old := g.records.Get(o.id[:])
 	if old == nil {
 		return otp.ErrNoRecord
@@ -80,24 +110,69 @@ func (g *group) update(o *op) error {
 	if err := decodeRecord(o.id, old, r); err != nil {
 		return err
 	}
-	wasOpen := r.State == otp.Open
-	if err := g.guard(func() error { return o.rule(r) }); err != nil {
+	h := g.store.history
+	key, phoneKey := historyKeyOf(h, r.App, r.Purpose, r.Phone), historyKeyOf(h, r.App, "", r.Phone)
+	seen := g.history(key, phoneKey)
+	guessed := guessKey(r.App, r.Phone)
+	var err error
+	if seen.Guesses, err = g.guesses(guessed); err != nil {
+		return err
+	}
+	before, wasOpen, job := seen.Guesses, r.State == otp.Open, r.JobID()
+	if err := g.guard(func() error { return o.rule(r, &seen) }); err != nil {
+		return err
+	}
+	answer, err := g.answer(o.once)
+	if err != nil {
 		return err
 	}
 	r.ID = o.id
 	if err := g.replace(r, old); err != nil {
 		return err
 	}
-	if wasOpen && r.State != otp.Open {
-		h := g.store.history
-		h.forget(historyKeyOf(h, r.App, r.Purpose, r.Phone), o.id)
+	if seen.Guesses != before {
+		g.setGuesses(guessed, seen.Guesses)
 	}
+	if len(o.row) > 0 {
+		g.replaceRow(o, job)
+		h.sends.add(phoneKey, g.now.UnixMilli())
+	}
+	g.remember(o.once, answer)
+	if wasOpen && r.State != otp.Open {
+		h.shut(key, o.id)
+		if r.State == otp.Cancelled && !r.Test() {
+			o.withdrawn = job
+		}
+	}
+	return nil
+}
+
+// anyMessage stands for whichever message of an OTP has its outbox row.
+const anyMessage = 0
+
+// replaceRow puts the row of a further message in the place of the one before, whose job is withdrawn if it still waits.
+func (g *group) replaceRow(o *op, before job.ID) {
+	if g.outbox.Get(o.id[:]) == nil {
+		g.pending++
+	} else {
+		o.withdrawn = before
+	}
+	g.put(g.outbox, o.id[:], o.row)
+}
+
+// latest finds an OTP in the history.
+func (g *group) latest(o *op) error {
+	id, ok := g.store.history.find(o.history, g.now.UnixMilli())
+	if !ok {
+		return otp.ErrNoRecord
+	}
+	o.id = id
 	return nil
 }
 
 // deliver folds one status into its record.
 func (g *group) deliver(status job.Status) {
-	id, ok := parseID(status.Job)
+	id, n, ok := otp.ParseJobID(status.Job)
 	if !ok {
 		return
 	}
@@ -112,7 +187,7 @@ func (g *group) deliver(status job.Status) {
 		}
 	}
 	if status.State.Settled() {
-		g.settle(id)
+		g.settle(id, n)
 	}
 }
 

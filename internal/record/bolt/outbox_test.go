@@ -60,7 +60,7 @@ func TestOutbox_LoadGivesTheJobAsIssued(t *testing.T) {
 
 func TestOutbox_LoadHasNoBodyOnceNobodyNeedsIt(t *testing.T) {
 	t.Parallel()
-	use := func(r *otp.Record) error {
+	use := func(r *otp.Record, _ *otp.History) error {
 		r.State, r.Sealed = otp.Used, nil
 		return nil
 	}
@@ -72,7 +72,7 @@ func TestOutbox_LoadHasNoBodyOnceNobodyNeedsIt(t *testing.T) {
 		},
 		"used": func(t *testing.T, s *bolt.Store, d otp.Draft, _ *clock) {
 			t.Helper()
-			require.NoError(t, s.Update(context.Background(), d.Record.ID, use))
+			require.NoError(t, s.Update(context.Background(), d.Record.ID, otp.Change{Rule: use}))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -144,6 +144,6 @@ func TestCommitted_SeesStoredJobsAlone(t *testing.T) {
 	require.Equal(t, []job.Envelope{d.Job}, committed)
 	err := s.Issue(context.Background(), draft(t, c.now(), time.Minute, 2), func(h otp.History) (otp.History, error) { return h, context.DeadlineExceeded })
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.NoError(t, s.Update(context.Background(), d.Record.ID, func(*otp.Record) error { return nil }))
+	require.NoError(t, s.Update(context.Background(), d.Record.ID, otp.Change{Rule: func(*otp.Record, *otp.History) error { return nil }}))
 	require.Len(t, committed, 1)
 }

@@ -13,19 +13,23 @@ import (
 // oldest record to the first that is too young to be due, in steps small enough that no request feels them: each is
 // an op like any other, so it shares a group's commit, or has a small one of its own.
 //
-// A second pass forgets the sealed message of each OTP that has expired unverified: nobody can need it any more.
+// A second pass forgets the answers under idempotency keys that are a day old. A third one forgets the sealed message of each OTP that has expired unverified: nobody can need it any more.
 // It goes on where it stopped, so it reads each record once, and the whole file after a start.
 func (s *Store) purgeLoop() {
 	for s.pause(s.o.PurgeEvery) && s.purgePass() {
 	}
 }
 
-// purgePass runs one pass of both kinds. It reports whether the store still runs.
+// purgePass runs one pass of each kind. It reports whether the store still runs.
 func (s *Store) purgePass() bool {
 	var alive bool
-	if _, alive = s.steps(kindPurge, otp.ID{}); alive {
-		s.forgotten, alive = s.steps(kindForget, s.forgotten)
+	if _, alive = s.steps(kindPurge, otp.ID{}); !alive {
+		return false
 	}
+	if _, alive = s.steps(kindForgetAnswers, otp.ID{}); !alive {
+		return false
+	}
+	s.forgotten, alive = s.steps(kindForget, s.forgotten)
 	return alive
 }
 
@@ -93,7 +97,7 @@ func (g *group) purge(o *op) {
 		o.id = otp.ID(k)
 	}
 	for _, id := range gone { // not while the cursor moves: deleting shifts what it points at
-		g.settle(id)
+		g.settle(id, anyMessage)
 		if g.err == nil {
 			g.err = g.records.Delete(id[:])
 			g.dirty = true

@@ -31,7 +31,7 @@ func (s *Store) Get(ctx context.Context, id otp.ID) (otp.Record, error) {
 func (s *Store) Pending(ctx context.Context, after job.ID, limit int) ([]job.ID, error) {
 	var from otp.ID
 	if after != "" {
-		id, ok := parseID(after)
+		id, _, ok := otp.ParseJobID(after)
 		if !ok {
 			return nil, fmt.Errorf("list outbox: %q is not an id of the outbox", after)
 		}
@@ -40,12 +40,12 @@ func (s *Store) Pending(ctx context.Context, after job.ID, limit int) ([]job.ID,
 	ids := make([]job.ID, 0, max(0, min(limit, int(s.pending.Load()))))
 	err := s.view(ctx, func(tx *bbolt.Tx) error {
 		c := tx.Bucket([]byte(bucketOutbox)).Cursor()
-		k, _ := c.Seek(from[:])
+		k, row := c.Seek(from[:])
 		if k != nil && after != "" && otp.ID(k) == from {
-			k, _ = c.Next()
+			k, row = c.Next()
 		}
-		for ; k != nil && len(ids) < limit; k, _ = c.Next() {
-			ids = append(ids, job.ID(otp.ID(k).String()))
+		for ; k != nil && len(ids) < limit; k, row = c.Next() {
+			ids = append(ids, (&otp.Record{ID: otp.ID(k), Sends: rowMessage(row)}).JobID())
 		}
 		return nil
 	})
@@ -53,9 +53,10 @@ func (s *Store) Pending(ctx context.Context, after job.ID, limit int) ([]job.ID,
 }
 
 // Load is relay.Outbox's: a pending job as it must be published; false where it is settled. Sealed is empty where
-// the OTP was superseded, cancelled or used: nobody needs the message any more.
+// the OTP was superseded, cancelled or used, or another message of it has been asked for since: nobody needs this one any
+// more.
 func (s *Store) Load(ctx context.Context, id job.ID) (job.Envelope, bool, error) {
-	key, ok := parseID(id)
+	key, n, ok := otp.ParseJobID(id)
 	if !ok {
 		return job.Envelope{}, false, nil
 	}
@@ -63,7 +64,7 @@ func (s *Store) Load(ctx context.Context, id job.ID) (job.Envelope, bool, error)
 	var found bool
 	err := s.view(ctx, func(tx *bbolt.Tx) error {
 		row := tx.Bucket([]byte(bucketOutbox)).Get(key[:])
-		if row == nil {
+		if row == nil || rowMessage(row) < n {
 			return nil
 		}
 		var err error
@@ -71,6 +72,9 @@ func (s *Store) Load(ctx context.Context, id job.ID) (job.Envelope, bool, error)
 			return err
 		}
 		found, e.ID = true, id
+		if rowMessage(row) > n {
+			return nil
+		}
 		value := tx.Bucket([]byte(bucketRecords)).Get(key[:])
 		if value == nil {
 			return nil

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,7 @@ import (
 
 	"wabek/internal/job"
 	"wabek/internal/otp"
+	"wabek/internal/phone"
 )
 
 // Errors of this package, besides those of otp.Store.
@@ -61,6 +63,8 @@ const (
 	bucketRecords = "records" // otp.ID -> record, see codec.go
 	bucketOutbox  = "outbox"  // otp.ID -> row, see codec.go
 	bucketMeta    = "meta"    // see meta.go
+	bucketOnce    = "once"    // see once.go
+	bucketGuesses = "guesses" // see guesses.go
 )
 
 // Options say how to open a Store. Path, Now and Logger are needed, all else has a default.
@@ -109,6 +113,7 @@ type Store struct {
 	o       Options
 	db      *bbolt.DB
 	history *history
+	once    onceIndex // the writer's own
 	ops     sync.Pool // of *op
 
 	mu     sync.RWMutex // guards closed, failure and the sending end of queue
@@ -159,7 +164,7 @@ func Open(o Options) (*Store, error) {
 		return nil, fmt.Errorf("open record file %s: %w", o.Path, err)
 	}
 	s := &Store{
-		o: o, db: db, history: newHistory(), quit: make(chan struct{}), queue: make(chan *op, o.Queue),
+		o: o, db: db, history: newHistory(), once: onceIndex{}, quit: make(chan struct{}), queue: make(chan *op, o.Queue),
 		ops: sync.Pool{New: func() any { return &op{done: make(chan error, 1)} }},
 	}
 	if err := s.prepare(); err != nil {
@@ -180,8 +185,15 @@ func (s *Store) prepare() error {
 		for k, _ := rows.First(); k != nil; k, _ = rows.Next() {
 			s.pending.Add(1)
 		}
+		if err := s.once.load(tx.Bucket([]byte(bucketOnce)), s.o.Now()); err != nil {
+			return err
+		}
 		return s.history.load(tx.Bucket([]byte(bucketRecords)), s.o.Now())
 	})
+}
+
+func buckets() []string {
+	return []string{bucketRecords, bucketOutbox, bucketMeta, bucketOnce, bucketGuesses}
 }
 
 func (s *Store) layout() error {
@@ -191,7 +203,7 @@ func (s *Store) layout() error {
 		if meta == nil {
 			return nil
 		}
-		made = true
+		made = !slices.ContainsFunc(buckets(), func(name string) bool { return tx.Bucket([]byte(name)) == nil })
 		version := meta.Get([]byte(metaFormat))
 		switch {
 		case len(version) != 4:
@@ -205,7 +217,7 @@ func (s *Store) layout() error {
 		return err
 	}
 	err = s.db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range []string{bucketRecords, bucketOutbox, bucketMeta} {
+		for _, name := range buckets() {
 			if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
 				return err
 			}
@@ -236,20 +248,44 @@ func (s *Store) Issue(ctx context.Context, d otp.Draft, admit otp.Admit) error {
 	if o.value, err = appendRecord(o.value[:0], &d.Record); err != nil {
 		return err
 	}
-	if o.row, err = appendRow(o.row[:0], d.Job); err != nil {
-		return err
+	if d.Job.ID != "" {
+		if o.row, err = appendRow(o.row[:0], d.Job); err != nil {
+			return err
+		}
 	}
-	o.id, o.job, o.admit, o.expires = d.Record.ID, d.Job, admit, d.Record.Expires.UnixMilli()
+	o.id, o.job, o.admit, o.once = d.Record.ID, d.Job, admit, d.Once
 	o.history = historyKeyOf(s.history, d.Record.App, d.Record.Purpose, d.Record.Phone)
+	o.phone = historyKeyOf(s.history, d.Record.App, "", d.Record.Phone)
+	o.guesses = guessKey(d.Record.App, d.Record.Phone)
 	return s.do(o)
 }
 
 // Update is otp.Store's. It returns ErrBusy at once where the queue is full. A rule that leaves the record as it
 // was costs no commit.
-func (s *Store) Update(ctx context.Context, id otp.ID, rule func(*otp.Record) error) error {
+func (s *Store) Update(ctx context.Context, id otp.ID, c otp.Change) error {
 	o := s.op(ctx, kindUpdate)
-	o.id, o.rule = id, rule
+	o.id, o.rule, o.once = id, c.Rule, c.Once
+	if c.Job != nil {
+		var err error
+		if o.row, err = appendRow(o.row[:0], *c.Job); err != nil {
+			return err
+		}
+		o.job = *c.Job
+	}
 	return s.do(o)
+}
+
+// Latest is otp.Store's.
+func (s *Store) Latest(ctx context.Context, app string, number phone.Hash, purpose string) (otp.ID, error) {
+	o := s.op(ctx, kindLatest)
+	o.history = historyKeyOf(s.history, app, purpose, number)
+	answered, err := s.submit(o)
+	if !answered {
+		return otp.ID{}, err
+	}
+	id := o.id
+	s.recycle(o)
+	return id, err
 }
 
 // Apply folds statuses into their records and takes settled jobs off the outbox. Nil means that it is on stable

@@ -97,7 +97,7 @@ func TestStore_BusyWhenTheQueueIsFull(t *testing.T) {
 	s := open(t, o)
 	d := issue(t, s, draft(t, c.now(), time.Minute, 1))
 	release := s.HoldWriter(d.Record.ID)
-	noop := func(*otp.Record) error { return nil }
+	noop := otp.Change{Rule: func(*otp.Record, *otp.History) error { return nil }}
 	var wait sync.WaitGroup
 	for range o.Queue {
 		wait.Go(func() { require.NoError(t, s.Update(context.Background(), d.Record.ID, noop)) })
@@ -199,7 +199,7 @@ func TestStore_PanicIsLoggedWithoutTheRecord(t *testing.T) {
 	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	s := open(t, o)
 	d := issue(t, s, draft(t, c.now(), time.Minute, 1))
-	err := s.Update(context.Background(), d.Record.ID, func(r *otp.Record) error { panic(string(r.Sealed)) })
+	err := s.Update(context.Background(), d.Record.ID, otp.Change{Rule: func(r *otp.Record, _ *otp.History) error { panic(string(r.Sealed)) }})
 	require.ErrorIs(t, err, otp.ErrRule)
 	require.NoError(t, s.Close())
 	require.Contains(t, log.String(), "TestStore_PanicIsLoggedWithoutTheRecord", "the log names the rule's place")

@@ -37,6 +37,8 @@ const (
 	kindMeta
 	kindPurge
 	kindForget
+	kindForgetAnswers
+	kindLatest
 )
 
 // op is a write on its way through the queue. It belongs to its caller until it is queued, then to the writer
@@ -47,18 +49,20 @@ type op struct {
 	done chan error      // capacity 1: the writer never waits for a caller who has gone
 	err  error           // the outcome, if the group commits
 
-	id       otp.ID                  // issue, update; purge, forget: where to go on
-	value    []byte                  // issue: the record; meta: the value
-	row      []byte                  // issue: the outbox row
-	job      job.Envelope            // issue
-	admit    otp.Admit               // issue
-	history  historyKey              // issue
-	expires  int64                   // issue: Unix ms
-	replaced otp.ID                  // issue: the OTP that it superseded, zero for none
-	rule     func(*otp.Record) error // update
-	statuses []job.Status            // apply
-	name     string                  // meta
-	more     bool                    // purge, forget: there is more to look at
+	id        otp.ID                                // issue, update; latest: the answer; purge, forget: where to go on
+	value     []byte                                // issue: the record; meta: the value
+	row       []byte                                // issue, update: the outbox row; empty for none
+	job       job.Envelope                          // issue, update: that of the row
+	admit     otp.Admit                             // issue
+	history   historyKey                            // issue, latest: of app, phone and purpose
+	phone     historyKey                            // issue: of app and phone
+	guesses   []byte                                // issue: key of the phone's wrong codes
+	rule      func(*otp.Record, *otp.History) error // update
+	once      *otp.Once                             // issue, update; nil for none
+	withdrawn job.ID                                // issue, update: a job that nobody needs any more, for whom it was
+	statuses  []job.Status                          // apply
+	name      string                                // meta
+	more      bool                                  // purge, forget: there is more to look at
 }
 
 func (s *Store) op(ctx context.Context, k kind) *op {
@@ -69,7 +73,7 @@ func (s *Store) op(ctx context.Context, k kind) *op {
 
 // recycle gives an answered op back. Its buffers and its channel are kept.
 func (s *Store) recycle(o *op) {
-	*o = op{done: o.done, value: o.value, row: o.row}
+	*o = op{done: o.done, value: o.value, row: o.row[:0]}
 	s.ops.Put(o)
 }
 
@@ -166,11 +170,11 @@ func (s *Store) commit(g *group, ops []*op) {
 		case err != nil:
 			o.done <- err
 			continue
-		case o.err == nil && o.kind == kindIssue:
+		case o.err == nil && len(o.row) > 0:
 			s.o.Committed(o.job)
-			if o.replaced != (otp.ID{}) {
-				s.o.Withdrawn(job.ID(o.replaced.String()))
-			}
+		}
+		if o.err == nil && o.withdrawn != "" {
+			s.o.Withdrawn(o.withdrawn)
 		}
 		o.done <- o.err
 	}
@@ -186,7 +190,8 @@ func (s *Store) failure() error {
 type group struct {
 	store *Store
 	now   time.Time
-	arena []byte // values of this transaction; bbolt reads them at the commit
+	arena []byte      // values of this transaction; bbolt reads them at the commit
+	sends []time.Time // memory for the history of one rule
 
 	tx      *bbolt.Tx
 	records *bbolt.Bucket
@@ -205,7 +210,7 @@ func (g *group) run(ops []*op) error {
 	if err != nil {
 		return err
 	}
-	*g = group{store: s, now: s.o.Now(), arena: g.arena[:0], tx: tx, records: tx.Bucket([]byte(bucketRecords)), outbox: tx.Bucket([]byte(bucketOutbox))}
+	*g = group{store: s, now: s.o.Now(), arena: g.arena[:0], sends: g.sends[:0], tx: tx, records: tx.Bucket([]byte(bucketRecords)), outbox: tx.Bucket([]byte(bucketOutbox))}
 	g.records.FillPercent, g.outbox.FillPercent = fillPercent, fillPercent
 	for _, o := range ops {
 		if o.err = o.ctx.Err(); o.err == nil {
@@ -269,13 +274,13 @@ func (g *group) put(b *bbolt.Bucket, key, value []byte) {
 	}
 }
 
-// settle takes a job off the outbox, if it is there.
-func (g *group) settle(id otp.ID) {
+// settle takes a job, the nth of its OTP, off the outbox if it is there.
+func (g *group) settle(id otp.ID, n uint8) {
 	if g.err != nil {
 		return
 	}
 	c := g.outbox.Cursor()
-	if k, _ := c.Seek(id[:]); k == nil || otp.ID(k) != id {
+	if k, row := c.Seek(id[:]); k == nil || otp.ID(k) != id || n != anyMessage && rowMessage(row) != n {
 		return
 	}
 	g.err = c.Delete()

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"wabek/internal/otp"
+	"wabek/internal/phone"
 )
 
 // captured is a store that keeps the draft and nothing else, to get one made by the product's service.
@@ -22,8 +23,14 @@ func (c *captured) Issue(_ context.Context, d otp.Draft, _ otp.Admit) error {
 	return nil
 }
 
-func (c *captured) Update(context.Context, otp.ID, func(*otp.Record) error) error {
-	return otp.ErrNoRecord
+func (c *captured) Update(context.Context, otp.ID, otp.Change) error { return otp.ErrNoRecord }
+
+func (c *captured) Get(context.Context, otp.ID) (otp.Record, error) {
+	return otp.Record{}, otp.ErrNoRecord
+}
+
+func (c *captured) Latest(context.Context, string, phone.Hash, string) (otp.ID, error) {
+	return otp.ID{}, otp.ErrNoRecord
 }
 
 // together runs fn n times at once.
@@ -43,13 +50,15 @@ func together(n int, fn func(i int)) {
 // verdicts counts the outcomes of n tries at once.
 func (k *kit) verdicts(t *testing.T, s *otp.Service, n int, id otp.ID, code string) map[otp.Verdict]int {
 	t.Helper()
-	got := make([]otp.Verdict, n)
+	got := make([]otp.Tried, n)
 	errs := make([]error, n)
-	together(n, func(i int) { got[i], errs[i] = s.Verify(context.Background(), otp.DefaultApp, id, code) })
+	together(n, func(i int) {
+		got[i], errs[i] = s.Verify(context.Background(), otp.Try{App: otp.DefaultApp, ID: id, Code: code})
+	})
 	require.NoError(t, errors.Join(errs...))
 	counts := map[otp.Verdict]int{}
-	for _, v := range got {
-		counts[v]++
+	for _, tried := range got {
+		counts[tried.Verdict]++
 	}
 	return counts
 }
@@ -109,8 +118,8 @@ type interrupted struct {
 	then func()
 }
 
-func (i *interrupted) Update(ctx context.Context, id otp.ID, rule func(*otp.Record) error) error {
-	err := i.Store.Update(ctx, id, rule)
+func (i *interrupted) Update(ctx context.Context, id otp.ID, c otp.Change) error {
+	err := i.Store.Update(ctx, id, c)
 	i.then()
 	return err
 }

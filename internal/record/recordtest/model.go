@@ -50,9 +50,9 @@ func (w *world) issue(t require.TestingT, r otp.Request) {
 
 // verify tries a code in both and compares.
 func (w *world) verify(t require.TestingT, o *modelOTP, app, code string) {
-	got, err := w.s.Verify(context.Background(), app, o.id, code)
+	got, err := w.s.Verify(context.Background(), otp.Try{App: app, ID: o.id, Code: code})
 	require.NoError(t, err)
-	require.Equal(t, o.try(app, code, w.k.clock.now()).Reason(), got.Reason())
+	require.Equal(t, o.try(app, code, w.k.clock.now()).Reason(), got.Verdict.Reason())
 }
 
 func (o *modelOTP) try(app, code string, now time.Time) otp.Verdict {

@@ -60,6 +60,18 @@ func Run(t *testing.T, open Open) {
 		"of 64 wrong codes at once exactly ten count":                               racingWrongCodes,
 		"of 64 OTPs issued at once for one phone exactly one stays open":            racingIssues,
 		"a cancelled context is refused":                                            cancelled,
+		"messages to a phone are counted per app, whatever the purpose":             countsMessages,
+		"of 500 OTPs asked at once under a cooldown exactly one is issued":          racingCooldown,
+		"wrong codes in a row are counted over the OTPs of a phone":                 countsGuesses,
+		"a key gives its request the answer it had, and does nothing again":         onceIssue,
+		"a key gives a try the verdict it had, and counts nothing again":            onceVerify,
+		"a refusal is not remembered under a key":                                   onceRefused,
+		"of 64 requests at once with one key exactly one is done":                   racingOnce,
+		"an open OTP is sent again under an id of its own":                          resend,
+		"what is not open is not sent again":                                        resendNotOpen,
+		"a cancelled OTP is not found, and its message not wanted":                  cancel,
+		"the latest OTP is found by phone and purpose until it expires":             findsLatest,
+		"a test number has no message and is under no limit":                        testNumber,
 		"any sequence of operations gives the verdicts of the model":                model,
 		"operations on many phones at once give each the verdicts of its own model": concurrentModel,
 	})
@@ -69,9 +81,10 @@ func Run(t *testing.T, open Open) {
 func RunReopen(t *testing.T, open OpenFiles) {
 	t.Helper()
 	run(t, open, map[string]func(*testing.T, *kit){
-		"a record is the same":                 reopenKeepsRecords,
-		"verdicts are the same":                reopenKeepsVerdicts,
-		"a new OTP supersedes one from before": reopenKeepsHistory,
+		"a record is the same":                    reopenKeepsRecords,
+		"verdicts are the same":                   reopenKeepsVerdicts,
+		"a new OTP supersedes one from before":    reopenKeepsHistory,
+		"messages, wrong codes and keys count on": reopenKeepsCounts,
 		"any sequence of operations and reopenings gives the verdicts of the model": model,
 	})
 }
@@ -112,8 +125,17 @@ func (s *spy) Issue(ctx context.Context, d otp.Draft, admit otp.Admit) error {
 	return s.inner.Issue(ctx, d, admit)
 }
 
-func (s *spy) Update(ctx context.Context, id otp.ID, rule func(*otp.Record) error) error {
-	return s.inner.Update(ctx, id, rule)
+func (s *spy) Update(ctx context.Context, id otp.ID, c otp.Change) error {
+	if c.Job != nil {
+		s.jobs.Store(id, *c.Job)
+	}
+	return s.inner.Update(ctx, id, c)
+}
+
+func (s *spy) Get(ctx context.Context, id otp.ID) (otp.Record, error) { return s.inner.Get(ctx, id) }
+
+func (s *spy) Latest(ctx context.Context, app string, number phone.Hash, purpose string) (otp.ID, error) {
+	return s.inner.Latest(ctx, app, number, purpose)
 }
 
 func newKit(t *testing.T, open OpenFiles) *kit {
@@ -153,6 +175,12 @@ func (k *kit) issue(t require.TestingT, s *otp.Service, r otp.Request) (id otp.I
 	return issued.ID, k.code(t, issued.ID)
 }
 
+// job is the latest send job of an OTP, zero where there is none.
+func (k *kit) job(id otp.ID) job.Envelope {
+	envelope, _ := k.store.jobs.Load(id)
+	return envelope.(job.Envelope) //nolint:forcetypeassert // the spy stores nothing else
+}
+
 var sixDigits = regexp.MustCompile(`\b\d{6}\b`)
 
 func (k *kit) code(t require.TestingT, id otp.ID) string {
@@ -172,14 +200,19 @@ func wrong(code string) string {
 
 // verify tries a code as the app of most tests.
 func (k *kit) verify(t require.TestingT, s *otp.Service, id otp.ID, code string) otp.Verdict {
-	v, err := s.Verify(context.Background(), otp.DefaultApp, id, code)
+	tried, err := s.Verify(context.Background(), otp.Try{App: otp.DefaultApp, ID: id, Code: code})
 	require.NoError(t, err)
-	return v
+	return tried.Verdict
+}
+
+// change changes a record by a rule of the test's own.
+func (k *kit) change(id otp.ID, rule func(*otp.Record) error) error {
+	return k.store.Update(context.Background(), id, otp.Change{Rule: func(r *otp.Record, _ *otp.History) error { return rule(r) }})
 }
 
 // record reads a record the one way that every store has.
 func (k *kit) record(t require.TestingT, id otp.ID) (out otp.Record) {
-	require.NoError(t, k.store.Update(context.Background(), id, func(r *otp.Record) error {
+	require.NoError(t, k.change(id, func(r *otp.Record) error {
 		out = *r
 		return nil
 	}))

@@ -30,7 +30,7 @@ func unknownID(t *testing.T, k *kit) {
 	s := k.service(t, policy())
 	k.issue(t, s, request(t, 1))
 	require.Equal(t, otp.NotFound, k.verify(t, s, otp.ID{1, 2, 3}, "123456"))
-	err := k.store.Update(context.Background(), otp.ID{1, 2, 3}, func(*otp.Record) error {
+	err := k.change(otp.ID{1, 2, 3}, func(*otp.Record) error {
 		t.Error("the rule ran without a record")
 		return nil
 	})
@@ -40,9 +40,9 @@ func unknownID(t *testing.T, k *kit) {
 func otherApp(t *testing.T, k *kit) {
 	s := k.service(t, policy())
 	id, code := k.issue(t, s, request(t, 1))
-	v, err := s.Verify(context.Background(), "another", id, code)
+	v, err := s.Verify(context.Background(), otp.Try{App: "another", ID: id, Code: code})
 	require.NoError(t, err)
-	require.Equal(t, otp.NotFound, v)
+	require.Equal(t, otp.NotFound, v.Verdict)
 	require.Equal(t, otp.Valid, k.verify(t, s, id, code), "the other app's try must not have counted")
 }
 
@@ -81,7 +81,7 @@ func lockedThenUsed(t *testing.T, k *kit) {
 	require.Equal(t, otp.Valid, k.verify(t, s, id, code))
 	require.Equal(t, otp.AlreadyUsed, k.verify(t, s, id, wrong(code)), "used is told before the code is looked at")
 	// No try counts once an OTP is used, so only a rule can make one that is both.
-	require.NoError(t, k.store.Update(context.Background(), id, func(r *otp.Record) error {
+	require.NoError(t, k.change(id, func(r *otp.Record) error {
 		r.Attempts = r.MaxAttempts
 		return nil
 	}))
@@ -113,9 +113,9 @@ func supersedeSameAlone(t *testing.T, k *kit) {
 	require.Equal(t, otp.Valid, k.verify(t, s, otherPhone, codePhone))
 	require.Equal(t, otp.Valid, k.verify(t, s, otherPurpose, codePurpose))
 	require.Equal(t, otp.Valid, k.verify(t, s, newer, codeNewer))
-	v, err := s.Verify(context.Background(), "another", otherApp, codeApp)
+	v, err := s.Verify(context.Background(), otp.Try{App: "another", ID: otherApp, Code: codeApp})
 	require.NoError(t, err)
-	require.Equal(t, otp.Valid, v)
+	require.Equal(t, otp.Valid, v.Verdict)
 	require.Empty(t, k.record(t, old).Sealed, "nobody needs the message of a superseded OTP")
 }
 
@@ -167,16 +167,16 @@ func admitSeesHistory(t *testing.T, k *kit) {
 		require.ErrorIs(t, err, errLook)
 		return h
 	}
-	require.Zero(t, look(), "no OTP yet")
+	require.Zero(t, look(), "no OTP yet, no message, no wrong code")
 	id, code := k.issue(t, s, request(t, 1))
 	h := look()
 	require.Equal(t, id, h.Open)
 	require.WithinDuration(t, k.clock.now().Add(policy().Expiry), h.Expires, 0)
 	require.Equal(t, otp.Valid, k.verify(t, s, id, code))
-	require.Zero(t, look(), "the OTP was used")
+	require.Zero(t, look().Open, "the OTP was used")
 	k.issue(t, s, request(t, 1))
 	k.clock.advance(policy().Expiry)
-	require.Zero(t, look(), "the OTP has expired")
+	require.Zero(t, look().Open, "the OTP has expired")
 }
 
 func admitKeepsOpen(t *testing.T, k *kit) {
@@ -208,12 +208,12 @@ func updateRefuses(t *testing.T, k *kit) {
 	spoil := func(r *otp.Record) {
 		r.State, r.Attempts, r.Sealed[0] = otp.Cancelled, 3, r.Sealed[0]+1
 	}
-	err := k.store.Update(context.Background(), id, func(r *otp.Record) error {
+	err := k.change(id, func(r *otp.Record) error {
 		spoil(r)
 		return errRule
 	})
 	require.ErrorIs(t, err, errRule)
-	err = k.store.Update(context.Background(), id, func(r *otp.Record) error {
+	err = k.change(id, func(r *otp.Record) error {
 		spoil(r)
 		panic("a planted bug")
 	})
@@ -238,7 +238,7 @@ func cancelled(t *testing.T, k *kit) {
 	cancel()
 	_, err := s.Issue(ctx, request(t, 1))
 	require.ErrorIs(t, err, context.Canceled)
-	_, err = s.Verify(ctx, otp.DefaultApp, id, code)
+	_, err = s.Verify(ctx, otp.Try{App: otp.DefaultApp, ID: id, Code: code})
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, otp.Valid, k.verify(t, s, id, code), "nothing was done for a caller who had gone")
 }

@@ -1,0 +1,188 @@
+package otp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"wabek/internal/job"
+)
+
+// NotOpenError says why nothing more can be done with an OTP.
+type NotOpenError struct {
+	Verdict Verdict // Expired, WasSuperseded, TooManyAttempts or AlreadyUsed
+	Sends   bool    // it is open, and has had MaxSends messages
+}
+
+// Error says why.
+func (e *NotOpenError) Error() string {
+	if e.Sends {
+		return fmt.Sprintf("OTP has had its %d messages", MaxSends)
+	}
+	return "OTP is not open: " + e.Verdict.Reason()
+}
+
+// errMoved says that a record was changed between two steps of ours.
+var errMoved = errors.New("OTP record has moved on")
+
+// open says whether a record can still be used, to its own app: ErrNoRecord or a *NotOpenError where it can't.
+func (r *Record) open(app string, now time.Time) error {
+	switch {
+	case r.App != app, r.State == Cancelled:
+		return ErrNoRecord
+	case r.expired(now):
+		return &NotOpenError{Verdict: Expired}
+	case r.State == Superseded:
+		return &NotOpenError{Verdict: WasSuperseded}
+	case r.Attempts >= r.MaxAttempts:
+		return &NotOpenError{Verdict: TooManyAttempts}
+	case r.State == Used:
+		return &NotOpenError{Verdict: AlreadyUsed}
+	}
+	return nil
+}
+
+// Again asks for another message with the code of an open OTP.
+type Again struct {
+	App    string
+	ID     ID
+	Limits Limits
+	Once   *Idempotency
+	Answer func(Issued) []byte
+}
+
+// Resend sends the code of an open OTP once more, under a WhatsApp id of its own, so that the phone shows it. An earlier
+// message of it that still waits is cancelled. The code lives no longer for it. Errors: ErrNoRecord, also for an OTP of
+// another app; *NotOpenError; *LimitError; those of Store.Update.
+func (s *Service) Resend(ctx context.Context, a Again) (Issued, error) {
+	var once *Once
+	if a.Once != nil {
+		once = NewOnce(s.ring, a.App, "resend", a.Once.Key, a.Once.Content)
+	}
+	out, err := s.resend(ctx, a, once)
+	if err != nil {
+		return Issued{}, fmt.Errorf("resend OTP: %w", err)
+	}
+	return out, nil
+}
+
+// resendOpen sends the open OTP of a request's app, phone and purpose again.
+func (s *Service) resendOpen(ctx context.Context, r Request) (Issued, error) {
+	id, err := s.store.Latest(ctx, r.App, r.Phone.Hash(s.ring.PhoneHashKey()), r.Purpose)
+	if err != nil {
+		return Issued{}, fmt.Errorf("issue OTP: %w", err)
+	}
+	var once *Once
+	if r.Once != nil {
+		once = NewOnce(s.ring, r.App, "issue", r.Once.Key, r.Once.Content)
+	}
+	out, err := s.resend(ctx, Again{App: r.App, ID: id, Limits: r.Limits, Answer: r.Answer}, once)
+	if err != nil {
+		return Issued{}, fmt.Errorf("issue OTP: %w", err)
+	}
+	return out, nil
+}
+
+func (s *Service) resend(ctx context.Context, a Again, once *Once) (Issued, error) {
+	for {
+		old, err := s.store.Get(ctx, a.ID)
+		if err != nil {
+			return Issued{}, err
+		}
+		next, envelope, err := s.nextMessage(old, a.App)
+		if err != nil {
+			if !errors.As(err, new(*NotOpenError)) || once == nil {
+				return Issued{}, err
+			}
+			// The client may be repeating the very request that was the last to succeed: the rule will refuse it, the
+			// store knows the answer.
+			next, envelope = old, nil
+		}
+		out := issued(next)
+		if once != nil {
+			once.Answer = func() []byte { return a.Answer(out) }
+		}
+		err = s.store.Update(ctx, a.ID, Change{Once: once, Job: envelope, Rule: func(r *Record, h *History) error {
+			now := s.now()
+			if err := r.open(a.App, now); err != nil {
+				return err
+			}
+			switch {
+			case r.Sends >= MaxSends:
+				return &NotOpenError{Sends: true}
+			case r.Sends != old.Sends || envelope == nil && !r.Test():
+				return errMoved
+			case r.Test():
+				return nil
+			}
+			if err := a.Limits.send(*h, now); err != nil {
+				return err
+			}
+			r.Sends, r.LastSend, r.Sealed = next.Sends, now.Truncate(time.Millisecond), next.Sealed
+			r.Delivery, r.Reason = job.Queued, ""
+			r.SentAt, r.DeliveredAt, r.ReadAt, r.EndedAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+			return nil
+		}})
+		if !errors.Is(err, errMoved) {
+			return out, err
+		}
+	}
+}
+
+// nextMessage is a record with one more message, and its job; the job is nil for a test number.
+func (s *Service) nextMessage(r Record, app string) (Record, *job.Envelope, error) {
+	if err := r.open(app, s.now()); err != nil {
+		return r, nil, err
+	}
+	if r.Test() {
+		return r, nil, nil
+	}
+	if r.Sends >= MaxSends {
+		return r, nil, &NotOpenError{Sends: true}
+	}
+	body, err := job.Open(s.sealer, job.Envelope{ID: r.JobID(), Lane: job.LaneOTP, Pool: r.Pool, Sealed: r.Sealed})
+	if err != nil {
+		return r, nil, err
+	}
+	r.Sends++
+	r.Delivery = job.Queued
+	envelope, err := s.seal(&r, body)
+	r.Sealed = envelope.Sealed
+	return r, &envelope, err
+}
+
+// Cancel withdraws an open OTP: its code is worth nothing from now on, and a message that wasn't sent yet isn't. Whether
+// it was shows in its delivery state. Cancelling twice is no error. Errors: ErrNoRecord, also for an OTP of another app;
+// *NotOpenError; those of Store.Update.
+func (s *Service) Cancel(ctx context.Context, app string, id ID) (Record, error) {
+	var out Record
+	err := s.store.Update(ctx, id, Change{Rule: func(r *Record, _ *History) error {
+		if r.App == app && r.State == Cancelled {
+			out = *r
+			return nil
+		}
+		if err := r.open(app, s.now()); err != nil {
+			return err
+		}
+		r.State, r.Sealed = Cancelled, nil
+		out = *r
+		return nil
+	}})
+	if err != nil {
+		return Record{}, fmt.Errorf("cancel OTP: %w", err)
+	}
+	return out, nil
+}
+
+// Find reads an OTP of an app. Errors: ErrNoRecord, also for one of another app, and those of Store.Get.
+func (s *Service) Find(ctx context.Context, app string, id ID) (Record, error) {
+	r, err := s.store.Get(ctx, id)
+	if err == nil && r.App != app {
+		err = ErrNoRecord
+	}
+	if err != nil {
+		return Record{}, fmt.Errorf("find OTP: %w", err)
+	}
+	return r, nil
+}
