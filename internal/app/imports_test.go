@@ -24,7 +24,8 @@ func mayImport() map[string]string {
 		"internal/keys":        "",
 		"internal/job":         "phone keys",
 		"internal/otp":         "phone job keys",
-		"internal/api":         "otp phone job",
+		"internal/apps":        "otp phone job",
+		"internal/api":         "apps otp phone job",
 		"internal/record/bolt": "otp job phone keys", // keys: it stores the wrapped ring
 		// The conformance suite runs the product's own service above a store.
 		"internal/record/recordtest": "otp job phone keys",

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,7 @@ const (
 	metaFormat = "format" // formatVersion, 4 bytes
 	metaKeys   = "keys"   // JSON of the wrapped data keys
 	metaNamed  = "named/" // + name: what SetMeta stored
+	metaDocs   = "doc/"   // + name: what SetDocument stored
 )
 
 // errNoName says that a piece of metadata must have a name.
@@ -30,6 +32,34 @@ func (s *Store) SetMeta(ctx context.Context, name string, value []byte) error {
 		return errNoName
 	}
 	return s.writeMeta(ctx, metaNamed+name, value)
+}
+
+// Documents is apps.Documents': all documents whose names begin so, by what follows.
+func (s *Store) Documents(ctx context.Context, prefix string) (map[string][]byte, error) {
+	docs := map[string][]byte{}
+	begins := []byte(metaDocs + prefix)
+	err := s.view(ctx, func(tx *bbolt.Tx) error {
+		c := tx.Bucket([]byte(bucketMeta)).Cursor()
+		for k, v := c.Seek(begins); bytes.HasPrefix(k, begins); k, v = c.Next() {
+			docs[string(k[len(begins):])] = append([]byte{}, v...)
+		}
+		return nil
+	})
+	return docs, err
+}
+
+// SetDocument is apps.Documents': nil takes the document away. Nil is returned once it is on stable storage. Errors:
+// those of Update.
+func (s *Store) SetDocument(ctx context.Context, name string, text []byte) error {
+	if name == "" {
+		return errNoName
+	}
+	if text == nil {
+		o := s.op(ctx, kindUnset)
+		o.name = metaDocs + name
+		return s.do(o)
+	}
+	return s.writeMeta(ctx, metaDocs+name, text)
 }
 
 // Keys reads the wrapped data keys, none where none were saved.

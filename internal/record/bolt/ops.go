@@ -20,6 +20,11 @@ func (g *group) apply(o *op) error {
 		}
 	case kindMeta:
 		g.put(g.tx.Bucket([]byte(bucketMeta)), []byte(o.name), o.value)
+	case kindUnset:
+		if g.err == nil {
+			g.err = g.tx.Bucket([]byte(bucketMeta)).Delete([]byte(o.name))
+			g.dirty = true
+		}
 	case kindPurge:
 		g.purge(o)
 	case kindForget:

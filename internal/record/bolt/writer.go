@@ -35,6 +35,7 @@ const (
 	kindUpdate
 	kindApply
 	kindMeta
+	kindUnset
 	kindPurge
 	kindForget
 	kindForgetAnswers
@@ -61,7 +62,7 @@ type op struct {
 	once      *otp.Once                             // issue, update; nil for none
 	withdrawn job.ID                                // issue, update: a job that nobody needs any more, for whom it was
 	statuses  []job.Status                          // apply
-	name      string                                // meta
+	name      string                                // meta, unset
 	more      bool                                  // purge, forget: there is more to look at
 }
 
