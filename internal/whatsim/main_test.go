@@ -11,9 +11,11 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.mau.fi/whatsmeow"
 	"go.mau.fi/whatsmeow/proto/waE2E"
@@ -155,6 +157,14 @@ type client struct {
 	number string
 
 	skipped []any // events that nobody has waited for yet
+
+	ups, downs atomic.Int64 // connections, and ends of one
+}
+
+// Disconnect hangs up.
+func (c *client) Disconnect() {
+	c.downs.Add(1)
+	c.Client.Disconnect()
 }
 
 func newClient(tb testing.TB, l *line, db *sqlstore.Container, dev *store.Device) *client {
@@ -170,13 +180,21 @@ func newClient(tb testing.TB, l *line, db *sqlstore.Container, dev *store.Device
 	c.SetMediaHTTPClient(h)
 	c.RefreshCAT = func(context.Context) error { return errors.New("no CAT") }
 	c.AddEventHandler(func(e any) {
+		switch e.(type) {
+		case *events.Connected:
+			c.ups.Add(1)
+		case *events.Disconnected, *events.StreamReplaced, *events.LoggedOut, *events.StreamError, *events.ConnectFailure, *events.TemporaryBan:
+			c.downs.Add(1)
+		}
 		select {
 		case c.events <- e:
 		default:
 		}
 	})
 	tb.Cleanup(func() {
-		c.Disconnect()
+		// Disconnect races with the end of a connection that the server has just closed: that comes first.
+		assert.Eventually(tb, func() bool { return c.IsConnected() || c.downs.Load() >= c.ups.Load() }, patience, time.Millisecond)
+		c.Client.Disconnect()
 		transport.CloseIdleConnections()
 	})
 	return c
