@@ -35,6 +35,9 @@ func mayImport() map[string]string {
 		"internal/sender":            "job phone keys", // keys: its errors tell a job that another sender may open
 		"internal/whatsapp":          "job phone",
 		"internal/status":            "job",
+		"internal/outbound":          "",
+		"internal/outbound/dnstest":  "",
+		"internal/callback":          "job outbound",
 		"internal/text":              "",
 		"internal/config":            "keys job", // the types of its secrets, and what a pool may be called
 		"internal/app/apiapp":        "api app/senderapp config job keys otp queue queue/embed record/bolt relay status whatsapp",

@@ -1,0 +1,8 @@
+package outbound
+
+import "net/netip"
+
+// Permit is the rule by which addresses are judged when they are connected to.
+func (c *Client) Permit(host string, to netip.AddrPort, plain bool) error {
+	return c.rules.permit(host, to, plain)
+}
