@@ -151,6 +151,8 @@ func TestLoad_BrokenTexts(t *testing.T) {
 		"plural as a pipe's end":               {"{{.Code}}\n{{.Minutes | plural \"one\" \"x\"}}", 2, "no pipelines"},
 		"too long by itself":                   {"{{.Code}}\n" + strings.Repeat("x", 4000) + "\n\n" + strings.Repeat("y", 100), 1, "longer than 4096 characters"},
 		"too long with the longest values":     {"{{.Code}}\n" + strings.Repeat("{{.Params.a}}\n", 16), 17, "longer than 4096 characters"},
+		"too long on a condition":              {"{{.Code}}\n{{if .App}}x{{else}}" + strings.Repeat("y", 4096) + "{{end}}", 2, "longer than 4096 characters"},
+		"too long with the longest number":     {"{{.Code}}\n{{plural .Minutes \"other\" \"" + strings.Repeat("#", 460) + "\"}}", 2, "longer than 4096 characters"},
 		"a control character":                  {"Hello\nyou\x07\n{{.Code}}", 2, "control character"},
 		"a control character in quotes":        {"{{.Code}}\n{{or .Params.a \"\\x07\"}}", 2, "control character"},
 		"another end of line":                  {"Hello\u2028you\n{{.Code}}", 1, "control character"},

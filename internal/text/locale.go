@@ -28,9 +28,6 @@ func (t *Texts) find(tag string) *locale {
 		if i < 0 {
 			return nil
 		}
-		if i >= 2 && tag[i-2] == '-' { // a letter that only announces what follows
-			i -= 2
-		}
 		tag = tag[:i]
 	}
 }

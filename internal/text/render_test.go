@@ -21,6 +21,7 @@ func TestRender_ChoosesTheText(t *testing.T) {
 		"pl/login.txt":        "Kod:\n{{.Code}}",
 		"de/order.txt":        "Bestellung:\n{{.Code}}",
 		"zh/default.txt":      "x\n{{.Code}}",
+		"zh/login.txt":        "x\n{{.Code}}",
 		"zh-Hant/default.txt": "y\n{{.Code}}",
 		"fr/only.txt":         "z\n{{.Code}}",
 	})
@@ -40,7 +41,8 @@ func TestRender_ChoosesTheText(t *testing.T) {
 		"a locale with everything":                     {text.Request{Purpose: "login", Locale: "de-Latn-CH-1996-x-me"}, "de/login"},
 		"the old name of Indonesian":                   {text.Request{Purpose: "login", Locale: "in-ID"}, "id/login"},
 		"Taiwan's script":                              {text.Request{Locale: "zh-TW"}, "zh-Hant/default"},
-		"China's script":                               {text.Request{Locale: "zh-CN"}, "zh/default"},
+		"China's script":                               {text.Request{Locale: "zh-CN", Purpose: "login"}, "zh/login"},
+		"another script than the purpose's":            {text.Request{Locale: "zh-Hant", Purpose: "login"}, "zh-Hant/default"},
 		"the locale before the country":                {text.Request{Purpose: "login", Locale: "tr", Region: "DE"}, "tr/login"},
 		"an unknown locale":                            {text.Request{Purpose: "login", Locale: "sw", Region: "DE"}, "de/login"},
 		"a locale that is none":                        {text.Request{Purpose: "login", Locale: "../../etc", Region: "DE"}, "de/login"},
