@@ -96,6 +96,10 @@ func (r recordingStore) Get(ctx context.Context, id otp.ID) (otp.Record, error) 
 	return r.s.store.Get(ctx, id)
 }
 
+func (r recordingStore) Forgive(ctx context.Context, app string, number phone.Hash) error {
+	return r.s.store.Forgive(ctx, app, number)
+}
+
 func (r recordingStore) Latest(ctx context.Context, app string, number phone.Hash, purpose string) (otp.ID, error) {
 	return r.s.store.Latest(ctx, app, number, purpose)
 }

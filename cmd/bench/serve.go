@@ -38,6 +38,8 @@ func runServe(ctx context.Context, args []string, in io.Reader, out io.Writer) e
 	}
 	if *sim != "" {
 		environ = append(environ, "WABEK_WHATSAPP_ENDPOINT="+*sim, "WABEK_WHATSAPP_ROOT_KEY="+*rootKey)
+		// The same phones get one message after the other.
+		environ = append(environ, "OTP_COOLDOWN_SECONDS=0", "OTP_MAX_PER_HOUR=0", "OTP_MAX_PER_DAY=0")
 	}
 	cfg, _, err := config.LoadAPI(environ)
 	if err != nil {

@@ -6,11 +6,11 @@ package api
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -18,7 +18,11 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"wabek/internal/apps"
+	"wabek/internal/job"
 	"wabek/internal/otp"
+	"wabek/internal/phone"
+	"wabek/internal/text"
 )
 
 // Limits of what a client may send and how long it may take.
@@ -29,14 +33,52 @@ const (
 	readTimeout       = 10 * time.Second
 	writeTimeout      = 30 * time.Second
 	idleTimeout       = 2 * time.Minute
+	// mostBusy is how many requests may be under way. Above what the machine can do they would only wait for each
+	// other, so one more is refused at once.
+	mostBusy = 2048
 )
 
-// OTPs issues and verifies; otp.Service does. Its errors never hold a number, a code or a key: they are logged.
+// OTPs issues and verifies; otp.Service does, and says which errors there are. They never hold a number, a code or a key:
+// they are logged.
 type OTPs interface {
-	// Issue returns once the OTP is durable and will be delivered. Errors as otp.Store.Issue says.
 	Issue(ctx context.Context, r otp.Request) (otp.Issued, error)
-	// Verify returns once the verdict is durable. Errors as otp.Store.Update says, without otp.ErrNoRecord.
 	Verify(ctx context.Context, t otp.Try) (otp.Tried, error)
+	Resend(ctx context.Context, a otp.Again) (otp.Issued, error)
+	Cancel(ctx context.Context, app string, id otp.ID) (otp.Record, error)
+	Find(ctx context.Context, app string, id otp.ID) (otp.Record, error)
+	Unlock(ctx context.Context, app string, number phone.Number) error
+}
+
+// Callers knows apps and keys; apps.Registry does.
+type Callers interface {
+	// Authenticate says whose key it is. Errors: apps.ErrWrongKey, apps.ErrKeyExpired, apps.ErrWrongNetwork.
+	Authenticate(key string, from netip.Addr) (apps.Caller, error)
+	// TestNumber is the fixed code of a test number of the app.
+	TestNumber(a *apps.App, n phone.Number) (code string, ok bool)
+
+	// The rest is for the admin API, and says itself which errors there are.
+	App(name string) (*apps.App, error)
+	Apps() []*apps.App
+	SaveApp(ctx context.Context, name string, own apps.Settings, create bool) (*apps.App, error)
+	DeleteApp(ctx context.Context, name string) error
+	SetTestNumber(ctx context.Context, app string, n phone.Number, code string) (*apps.App, error)
+	Keys(app string) []apps.Key
+	CreateKey(ctx context.Context, n apps.NewKey) (apps.Key, string, error)
+	RevokeKey(ctx context.Context, id string) error
+}
+
+// Texts writes messages; text.Texts does.
+type Texts interface {
+	// Check says what is wrong with a request for a message, but for its code: *text.ParamError,
+	// *text.UnknownTemplateError or *text.MissingParamError.
+	Check(r text.Request) error
+	Render(r text.Request) (string, error)
+}
+
+// Deliveries knows how far a message has come, ahead of the record; queue.Broker does.
+type Deliveries interface {
+	// Last is the latest status of a job, and where it stands in the stream; 0 where there is none.
+	Last(ctx context.Context, pool string, id job.ID) (job.Status, uint64, error)
 }
 
 var _ OTPs = (*otp.Service)(nil)
@@ -72,14 +114,18 @@ type RelayCount struct {
 	Republished int64 `json:"republished"` // published again since the start
 }
 
-// Options is what a Server needs; all of it.
+// Options is what a Server needs; all of it but Proxies.
 type Options struct {
-	OTPs      OTPs
-	Admission Admission
-	Health    Health
-	KeyDigest [sha256.Size]byte // SHA-256 of the key that callers send in X-API-Key
-	Pool      string            // whose sessions deliver the OTPs
-	Logger    *slog.Logger
+	OTPs       OTPs
+	Callers    Callers
+	Limiter    *apps.Limiter
+	Texts      Texts
+	Deliveries Deliveries
+	Admission  Admission
+	Health     Health
+	Proxies    []netip.Prefix // whose X-Forwarded-For is believed
+	Now        func() time.Time
+	Logger     *slog.Logger
 }
 
 // Server is the HTTP server of an API node.
@@ -88,6 +134,8 @@ type Server struct {
 	echo     *echo.Echo
 	http     *http.Server
 	draining atomic.Bool
+	busy     atomic.Int64 // requests under way
+	once     onceKeys
 	ids      requestIDs
 	scratch  sync.Pool // of *scratch
 
@@ -96,7 +144,8 @@ type Server struct {
 
 // New makes a Server.
 func New(o Options) (*Server, error) {
-	if o.OTPs == nil || o.Admission == nil || o.Health == nil || o.Logger == nil || o.Pool == "" || o.KeyDigest == [sha256.Size]byte{} {
+	if o.OTPs == nil || o.Callers == nil || o.Limiter == nil || o.Texts == nil || o.Deliveries == nil || o.Admission == nil || o.Health == nil ||
+		o.Now == nil || o.Logger == nil {
 		return nil, errors.New("api: an option is missing")
 	}
 	s := &Server{o: o, echo: echo.New(), ids: newRequestIDs(), jsonType: []string{echo.MIMEApplicationJSON}}
@@ -118,8 +167,12 @@ func (s *Server) routes() {
 	e := s.echo
 	e.HTTPErrorHandler = s.answerError
 	e.Use(s.around)
-	e.POST("/api/v1/otp", s.guarded(s.issue))
-	e.POST("/api/v1/otp-verify", s.guarded(s.verify))
+	e.POST("/api/v1/otp", s.guarded(apps.ScopeOTP, s.issue))
+	e.POST("/api/v1/otp-verify", s.guarded(apps.ScopeOTP, s.verify))
+	e.POST("/api/v1/otp/:id/resend", s.guarded(apps.ScopeOTP, s.resend))
+	e.POST("/api/v1/otp/:id/cancel", s.guarded(apps.ScopeOTP, s.cancel))
+	e.GET("/api/v1/otp/:id", s.guarded(apps.ScopeRead, s.show))
+	s.adminRoutes(e)
 	for path, handle := range map[string]echo.HandlerFunc{
 		"/healthz": s.healthz, "/readyz": s.readyz, docsPath: s.docs,
 	} {

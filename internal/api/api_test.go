@@ -22,7 +22,7 @@ func (b *bundle) issue() (id string) {
 	b.t.Helper()
 	a := b.do(http.MethodPost, "/api/v1/otp", goodIssue)
 	require.Equal(b.t, http.StatusOK, a.status, a.body)
-	m := regexp.MustCompile(`^\{"success":true,"otpId":"([0-9a-f-]{36})"\}\n$`).FindStringSubmatch(a.body)
+	m := regexp.MustCompile(`^\{"success":true,"otpId":"([0-9a-f-]{36})","expiresAt":"2026-[^"]+Z","status":"queued","to":"\+90•••••4567"\}\n$`).FindStringSubmatch(a.body)
 	require.NotNil(b.t, m, a.body)
 	return m[1]
 }
@@ -39,13 +39,13 @@ func TestStory_OneOTPIsIssuedAndVerifiedOnce(t *testing.T) {
 	b := setup(t)
 	id := b.issue()
 	code := b.code()
-	require.JSONEq(t, `{"valid":false,"reason":"Invalid OTP"}`, b.verify(id, "x"+code))
+	require.JSONEq(t, `{"valid":false,"reason":"Invalid OTP","attemptsLeft":1}`, b.verify(id, "x"+code))
 	require.Equal(t, `{"valid":true}`, b.verify(strings.ToUpper(id), code))
 	require.JSONEq(t, `{"valid":false,"reason":"OTP already used"}`, b.verify(id, code))
 
 	id = b.issue()
-	require.JSONEq(t, `{"valid":false,"reason":"Invalid OTP"}`, b.verify(id, "a"))
-	require.JSONEq(t, `{"valid":false,"reason":"Invalid OTP"}`, b.verify(id, "b"))
+	require.JSONEq(t, `{"valid":false,"reason":"Invalid OTP","attemptsLeft":1}`, b.verify(id, "a"))
+	require.JSONEq(t, `{"valid":false,"reason":"Invalid OTP","attemptsLeft":0}`, b.verify(id, "b"))
 	require.JSONEq(t, `{"valid":false,"reason":"Too many attempts"}`, b.verify(id, b.code()))
 
 	older := b.issue()

@@ -3,8 +3,6 @@ package api
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -24,6 +22,8 @@ import (
 const (
 	headerKey       = "X-Api-Key"
 	headerRequestID = "X-Request-Id"
+	headerOnce      = "Idempotency-Key"
+	headerForwarded = "X-Forwarded-For"
 )
 
 // statusGone is what the log says of a request whose client didn't wait for the answer.
@@ -119,26 +119,6 @@ func (s *Server) log(c echo.Context, err error, id string, start time.Time) {
 		}
 	}
 	s.o.Logger.LogAttrs(ctx, level, "request", attrs...)
-}
-
-// guarded lets a request through to h that shows the key, while the server isn't draining. Nothing of the
-// body has been read by then.
-func (s *Server) guarded(h echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		presented := c.Request().Header[headerKey]
-		if len(presented) != 1 {
-			return &problem{code: CodeUnauthorized}
-		}
-		// Digests are compared, so that neither time nor length tells anything of the key.
-		digest := sha256.Sum256([]byte(presented[0]))
-		if subtle.ConstantTimeCompare(digest[:], s.o.KeyDigest[:]) != 1 {
-			return &problem{code: CodeUnauthorized, detail: "The API key in the header X-API-Key is wrong."}
-		}
-		if s.draining.Load() {
-			return &problem{code: CodeShuttingDown, close: true}
-		}
-		return h(c)
-	}
 }
 
 // requestIDs gives each request an id: its own, or one that is unique over restarts and cheap to make.

@@ -2,19 +2,22 @@ package api_test
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/stretchr/testify/require"
 
 	"wabek/internal/api"
+	"wabek/internal/apps"
+	"wabek/internal/job"
 	"wabek/internal/otp"
+	"wabek/internal/text"
 )
 
 // null is a domain that agrees with everything at once.
@@ -25,15 +28,35 @@ func null() otps {
 	}
 }
 
+// none has no documents and no statuses.
+type none struct{}
+
+func (none) Documents(context.Context, string) (map[string][]byte, error) {
+	return map[string][]byte{}, nil
+}
+
+func (none) SetDocument(context.Context, string, []byte) error { return nil }
+
+func (none) Last(context.Context, string, job.ID) (job.Status, uint64, error) {
+	return job.Status{}, 0, nil
+}
+
 type healthy struct{}
 
 func (healthy) Health() api.Report { return api.Report{Ready: true} }
 
 func nullServer(tb testing.TB) http.Handler {
 	tb.Helper()
+	logger := slog.New(slog.DiscardHandler)
+	registry, err := apps.Open(tb.Context(), apps.Config{
+		Documents: none{}, Default: defaultSettings(), Fixed: []apps.Digest{apps.DigestOf(apiKey)}, Now: time.Now, Logger: logger,
+	})
+	require.NoError(tb, err)
+	texts, err := text.Load("")
+	require.NoError(tb, err)
 	s, err := api.New(api.Options{
-		OTPs: null(), Admission: &admission{}, Health: healthy{}, KeyDigest: sha256.Sum256([]byte(apiKey)), Pool: "default",
-		Logger: slog.New(slog.DiscardHandler),
+		OTPs: null(), Callers: registry, Limiter: apps.NewLimiter(time.Now), Texts: texts, Deliveries: none{},
+		Admission: &admission{}, Health: healthy{}, Now: time.Now, Logger: logger,
 	})
 	require.NoError(tb, err)
 	return s.Handler()
@@ -43,6 +66,9 @@ func nullServer(tb testing.TB) http.Handler {
 func FuzzBody(f *testing.F) {
 	for _, s := range []string{
 		goodIssue, unknownOTP, "", "{", "null", `{"phone":5}`, `{"phone":{"a":[]},"otp":[[]]}`, "\xff", `{"PHONE":"+905551234567"}`,
+		`{"phone":"+905551234567","purpose":"login","params":{"a":1}}`, `{"phone":"+905551234567","purpose":"login","metadata":{"a":"b"},"ip":"::1%x"}`,
+		`{"phone":"+905551234567","purpose":"login","locale":"tr","expiry_seconds":1e9}`, `{"phone":"+905551234567","purpose":"p","template":"x","code":"123456"}`,
+		`{"phone":"+905551234567","purpose":"login","otp":"123456"}`,
 		`{"otp_id":"{01999999-9999-7999-8999-999999999999}","otp":""}`, strings.Repeat("[", 2000), strings.Repeat(" ", 16<<10),
 	} {
 		f.Add(s)
@@ -65,7 +91,9 @@ func FuzzBody(f *testing.F) {
 			require.Contains(t, []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge}, rec.Code, rec.Body)
 			require.NotNil(t, doc.Success)
 			require.Contains(t, []string{"invalid_json", "invalid_field", "body_too_large"}, doc.Code)
-			require.Contains(t, []string{"", "phone", "purpose", "otp_id", "otp"}, doc.Field)
+			require.Contains(t, []string{
+				"", "phone", "purpose", "otp_id", "otp", "locale", "template", "params", "expiry_seconds", "metadata", "ip", "code",
+			}, doc.Field)
 			require.Equal(t, doc.Code == "invalid_field", doc.Field != "")
 		}
 	})

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"wabek/internal/api"
+	"wabek/internal/apps"
 	"wabek/internal/otp"
 )
 
@@ -84,7 +85,34 @@ func TestAnswers(t *testing.T) {
 		{name: "unauthorized_wrong", request: issue, body: goodIssue, headers: []string{"X-API-Key", apiKey + "2"}},
 		{name: "unauthorized_before_the_body_is_parsed", request: verify, body: "{", headers: []string{"X-API-Key", "wrong"}},
 		{name: "body_too_large", request: issue, body: `{"phone":"` + strings.Repeat(" ", 16<<10) + `"}`},
-		{name: "not_found", request: "GET /api/v1/otp/" + number},
+		{name: "not_found", request: "GET /api/v1/otps/" + number},
+		{name: "otp_not_found", request: "GET /api/v1/otp/" + number},
+		{name: "otp_not_found_resend", request: "POST /api/v1/otp/01999999-9999-7999-8999-999999999999/resend"},
+		{name: "otp_not_found_cancel", request: "POST /api/v1/otp/01999999-9999-7999-8999-999999999999/cancel"},
+		{name: "otp_not_open", request: "POST /api/v1/otp/01999999-9999-7999-8999-999999999999/resend", otps: failing(&otp.NotOpenError{Verdict: otp.AlreadyUsed})},
+		{name: "otp_not_open_sends", request: "POST /api/v1/otp/01999999-9999-7999-8999-999999999999/resend", otps: failing(&otp.NotOpenError{Sends: true})},
+		{name: "idempotency_key_reused", request: issue, body: goodIssue, headers: []string{"Idempotency-Key", "a"}, otps: failing(otp.ErrKeyReused)},
+		{name: "invalid_field_idempotency_key", request: issue, body: goodIssue, headers: []string{"Idempotency-Key", "a b"}},
+		{name: "rate_limited", request: issue, body: goodIssue, otps: failing(&otp.LimitError{
+			Limit: otp.LimitPhoneHour, Allowed: 6, Window: time.Hour, RetryAfter: 90500 * time.Millisecond,
+		})},
+		{name: "rate_limited_for_ever", request: verify, body: unknownOTP, otps: failing(&otp.LimitError{Limit: otp.LimitGuesses, Allowed: 100})},
+		{name: "unsupported_encoding", request: issue, body: goodIssue, headers: []string{"Content-Encoding", "gzip"}},
+		{name: "country_not_allowed", request: issue, body: goodIssue, before: func(b *bundle) {
+			_, err := b.apps.SaveApp(b.t.Context(), otp.DefaultApp, apps.Settings{DenyCountries: &[]string{"TR"}}, false)
+			require.NoError(b.t, err)
+		}},
+		{name: "conflict", request: "DELETE /api/v1/admin/apps/default"},
+		{name: "invalid_field_locale", request: issue, body: `{"phone":"` + number + `","purpose":"p","locale":"türkçe"}`},
+		{name: "invalid_field_template", request: issue, body: `{"phone":"` + number + `","purpose":"p","template":"none"}`},
+		{name: "invalid_field_params", request: issue, body: `{"phone":"` + number + `","purpose":"p","params":{"A":"b"}}`},
+		{name: "invalid_field_params_type", request: issue, body: `{"phone":"` + number + `","purpose":"p","params":{"a":123456}}`},
+		{name: "invalid_field_metadata", request: issue, body: `{"phone":"` + number + `","purpose":"p","metadata":{"":"b"}}`},
+		{name: "invalid_field_expiry_seconds", request: issue, body: `{"phone":"` + number + `","purpose":"p","expiry_seconds":59}`},
+		{name: "invalid_field_expiry_seconds_type", request: issue, body: `{"phone":"` + number + `","purpose":"p","expiry_seconds":"600"}`},
+		{name: "invalid_field_ip", request: issue, body: `{"phone":"` + number + `","purpose":"p","ip":"fe80::1%eth0"}`},
+		{name: "invalid_field_code", request: issue, body: `{"phone":"` + number + `","purpose":"p","code":"123456"}`},
+		{name: "invalid_field_verify_phone", request: verify, body: `{"phone":"5","purpose":"p","otp":"123456"}`},
 		{name: "not_found_slash", request: issue + "/", body: goodIssue},
 		{name: "method_not_allowed", request: "GET /api/v1/otp"},
 		{name: "method_not_allowed_health", request: "POST /healthz"},
@@ -152,7 +180,8 @@ func TestEveryCodeHasAGoldenFileAndASectionOfTheDocumentation(t *testing.T) {
 	t.Parallel()
 	for _, code := range []api.Code{
 		api.CodeInvalidJSON, api.CodeInvalidField, api.CodeUnauthorized, api.CodeNotFound, api.CodeMethodNotAllowed, api.CodeBodyTooLarge,
-		api.CodeInternal, api.CodeNoSession, api.CodeQueueUnavailable, api.CodeBusy, api.CodeShuttingDown,
+		api.CodeInternal, api.CodeNoSession, api.CodeQueueUnavailable, api.CodeBusy, api.CodeShuttingDown, api.CodeOTPNotFound, api.CodeNotOpen,
+		api.CodeForbidden, api.CodeCountry, api.CodeConflict, api.CodeKeyInFlight, api.CodeKeyReused, api.CodeLimited, api.CodeUnsupported,
 	} {
 		files, err := filepath.Glob(filepath.Join("testdata", string(code)+"*.golden"))
 		require.NoError(t, err)

@@ -2,16 +2,18 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
 
+	"wabek/internal/apps"
 	"wabek/internal/otp"
 )
 
 // issue is POST /api/v1/otp.
-func (s *Server) issue(c echo.Context) error {
+func (s *Server) issue(c echo.Context, by apps.Caller) error {
 	x := s.scratch.Get().(*scratch) //nolint:forcetypeassert // its New makes nothing else
 	defer s.scratch.Put(x)
 	q := &x.issue
@@ -19,28 +21,46 @@ func (s *Server) issue(c echo.Context) error {
 	if err := x.bind(c.Request(), q); err != nil {
 		return err
 	}
-	number, err := q.parse()
+	request, err := s.requestOf(q, by.App)
 	if err != nil {
 		return err
 	}
-	if err := s.o.Admission.Admit(s.o.Pool); err != nil {
+	once, done, err := s.idempotency(c, by, "issue", q)
+	if err != nil {
 		return err
 	}
-	issued, err := s.o.OTPs.Issue(c.Request().Context(), otp.Request{
-		App: otp.DefaultApp, Pool: s.o.Pool, Phone: number, Purpose: q.Purpose,
-	})
+	defer done()
+	request.Once, request.Answer = once, answerIssued
+	if !request.Test {
+		if err := s.admit(&request, q, by.App); err != nil {
+			return err
+		}
+	}
+	issued, err := s.o.OTPs.Issue(c.Request().Context(), request)
+	if replay := new(otp.Replay); errors.As(err, &replay) {
+		return s.replay(c, replay)
+	}
 	if err != nil {
 		return err
 	}
 	s.trace(c, "otp issued", issued.ID)
-	x.answer = append(x.answer[:0], `{"success":true,"otpId":"`...)
-	x.answer = append(x.answer, issued.ID.String()...)
-	x.answer = append(x.answer, "\"}\n"...)
+	x.answer = appendIssued(x.answer[:0], issued)
 	return s.ok(c, x.answer)
 }
 
+// admit holds a request against all limits that don't hang on its phone.
+func (s *Server) admit(r *otp.Request, q *issueRequest, app *apps.App) error {
+	if (len(app.Allow) > 0 || len(app.Deny) > 0) && !app.SendsTo(r.Phone.Region()) {
+		return &problem{code: CodeCountry, field: "phone"}
+	}
+	if err := s.o.Limiter.Admit(app, q.address); err != nil {
+		return err
+	}
+	return s.o.Admission.Admit(r.Pool)
+}
+
 // verify is POST /api/v1/otp-verify.
-func (s *Server) verify(c echo.Context) error {
+func (s *Server) verify(c echo.Context, by apps.Caller) error {
 	x := s.scratch.Get().(*scratch) //nolint:forcetypeassert // its New makes nothing else
 	defer s.scratch.Put(x)
 	q := &x.verify
@@ -48,23 +68,89 @@ func (s *Server) verify(c echo.Context) error {
 	if err := x.bind(c.Request(), q); err != nil {
 		return err
 	}
-	id, err := q.parse()
+	try, err := q.parse(by.App)
 	if err != nil {
 		return err
 	}
-	tried, err := s.o.OTPs.Verify(c.Request().Context(), otp.Try{App: otp.DefaultApp, ID: id, Code: q.Code})
+	once, done, err := s.idempotency(c, by, "verify", q)
 	if err != nil {
 		return err
 	}
-	s.trace(c, "otp tried", id)
-	if tried.Verdict == otp.Valid {
-		x.answer = append(x.answer[:0], "{\"valid\":true}\n"...)
-		return s.ok(c, x.answer)
+	defer done()
+	try.Once, try.Answer = once, answerTried
+	tried, err := s.o.OTPs.Verify(c.Request().Context(), try)
+	if replay := new(otp.Replay); errors.As(err, &replay) {
+		return s.replay(c, replay)
 	}
-	x.answer = append(x.answer[:0], `{"valid":false,"reason":"`...)
-	x.answer = append(x.answer, tried.Verdict.Reason()...) // fixed sentences, with nothing to escape in them
-	x.answer = append(x.answer, "\"}\n"...)
+	if err != nil {
+		return err
+	}
+	if try.ID != (otp.ID{}) {
+		s.trace(c, "otp tried", try.ID)
+	}
+	x.answer = appendTried(x.answer[:0], tried)
 	return s.ok(c, x.answer)
+}
+
+// resend is POST /api/v1/otp/{id}/resend.
+func (s *Server) resend(c echo.Context, by apps.Caller) error {
+	id, err := pathID(c)
+	if err != nil {
+		return err
+	}
+	once, done, err := s.idempotency(c, by, "resend", id)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := s.o.Admission.Admit(by.App.Pool); err != nil {
+		return err
+	}
+	issued, err := s.o.OTPs.Resend(c.Request().Context(), otp.Again{App: by.App.Name, ID: id, Limits: by.App.Limits, Once: once, Answer: answerIssued})
+	if replay := new(otp.Replay); errors.As(err, &replay) {
+		return s.replay(c, replay)
+	}
+	if err != nil {
+		return err
+	}
+	s.trace(c, "otp sent again", id)
+	return s.ok(c, answerIssued(issued))
+}
+
+// cancel is POST /api/v1/otp/{id}/cancel.
+func (s *Server) cancel(c echo.Context, by apps.Caller) error {
+	id, err := pathID(c)
+	if err != nil {
+		return err
+	}
+	record, err := s.o.OTPs.Cancel(c.Request().Context(), by.App.Name, id)
+	if err != nil {
+		return err
+	}
+	s.trace(c, "otp cancelled", id)
+	return s.json(c, http.StatusOK, s.viewOf(c.Request().Context(), record))
+}
+
+// show is GET /api/v1/otp/{id}.
+func (s *Server) show(c echo.Context, by apps.Caller) error {
+	id, err := pathID(c)
+	if err != nil {
+		return err
+	}
+	record, err := s.o.OTPs.Find(c.Request().Context(), by.App.Name, id)
+	if err != nil {
+		return err
+	}
+	return s.json(c, http.StatusOK, s.viewOf(c.Request().Context(), record))
+}
+
+// pathID is the id in the path. What can't be one is no OTP's.
+func pathID(c echo.Context) (otp.ID, error) {
+	id, ok := parseID(c.Param("id"))
+	if !ok {
+		return otp.ID{}, &problem{code: CodeOTPNotFound}
+	}
+	return id, nil
 }
 
 // trace logs a step of an OTP under the id that every step of its job is logged with. It must cost nothing unless
@@ -92,16 +178,21 @@ func (s *Server) readyz(c echo.Context) error {
 	if !report.Ready || c.Request().URL.Query().Has("strict") && len(report.Degraded) > 0 {
 		status = http.StatusServiceUnavailable
 	}
-	body, err := json.Marshal(report)
-	if err != nil {
-		return err
-	}
-	return s.write(c, status, append(body, '\n'))
+	return s.json(c, status, report)
 }
 
 // docs is GET /docs/errors, where the type of every problem leads.
 func (s *Server) docs(c echo.Context) error {
 	return c.Blob(http.StatusOK, "text/markdown; charset=utf-8", []byte(Markdown()))
+}
+
+// json answers with a value as JSON.
+func (s *Server) json(c echo.Context, status int, body any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	return s.write(c, status, append(text, '\n'))
 }
 
 func (s *Server) ok(c echo.Context, body []byte) error { return s.write(c, http.StatusOK, body) }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -23,9 +24,18 @@ const (
 	CodeInvalidJSON      Code = "invalid_json"
 	CodeInvalidField     Code = "invalid_field"
 	CodeUnauthorized     Code = "unauthorized"
+	CodeForbidden        Code = "forbidden"
 	CodeNotFound         Code = "not_found"
+	CodeOTPNotFound      Code = "otp_not_found"
 	CodeMethodNotAllowed Code = "method_not_allowed"
+	CodeNotOpen          Code = "otp_not_open"
+	CodeConflict         Code = "conflict"
+	CodeKeyInFlight      Code = "idempotency_key_in_flight"
+	CodeKeyReused        Code = "idempotency_key_reused"
 	CodeBodyTooLarge     Code = "body_too_large"
+	CodeUnsupported      Code = "unsupported_encoding"
+	CodeCountry          Code = "country_not_allowed"
+	CodeLimited          Code = "rate_limited"
 	CodeInternal         Code = "internal"
 	CodeNoSession        Code = "no_session"
 	CodeQueueUnavailable Code = "queue_unavailable"
@@ -62,12 +72,56 @@ var catalogue = []kind{
 	{
 		CodeUnauthorized, http.StatusUnauthorized, "The API key is missing or wrong",
 		"Send your API key in the header X-API-Key.",
-		"Send the key in the header `X-API-Key`. It is the value of `WABEK_API_KEY`, or else the key that the API showed once on its first start.",
+		"Send the key in the header `X-API-Key`: one that `api key create` made, the value of `WABEK_API_KEY`, or the key that the API showed once on its first start. " +
+			"A key that was revoked or has expired is as good as none.",
+	},
+	{
+		CodeForbidden, http.StatusForbidden, "The API key may not do this",
+		"The API key isn't good for this request.",
+		"`detail` says why: the key lacks the scope that the request needs (`otp`, `whmcs`, `read` or `admin`), or may not be used from your address. " +
+			"An operator makes one that may, with `api key create`. Behind a proxy the address is the proxy's unless `WABEK_TRUSTED_PROXIES` names it.",
+	},
+	{
+		CodeCountry, http.StatusForbidden, "The app doesn't send to this country",
+		"This app doesn't send to the country of this number.",
+		"No OTP was issued. The app's `allowCountries` and `denyCountries` decide; an operator changes them with `api app set`.",
 	},
 	{
 		CodeNotFound, http.StatusNotFound, "No such address",
 		"There is nothing at this address; the API is at /api/v1/otp and /api/v1/otp-verify.",
-		"Check the path, and that it has no slash at its end: `/api/v1/otp`, `/api/v1/otp-verify`, `/healthz`, `/readyz`.",
+		"Check the path, and that it has no slash at its end. `/docs` lists them all.",
+	},
+	{
+		CodeOTPNotFound, http.StatusNotFound, "No such OTP",
+		"There is no OTP of this id, or it is another app's.",
+		"The id in the path must be an `otpId` that `POST /api/v1/otp` answered to a key of the same app. An OTP is forgotten a day after it has expired, and a cancelled one can't be sent again.",
+	},
+	{
+		CodeNotOpen, http.StatusConflict, "The OTP is not open any more",
+		"The OTP can't be used any more; ask for a new one.",
+		"`detail` says why: it has expired, was superseded, was used, is locked after too many wrong codes, or has had its ten messages. Ask for a new one.",
+	},
+	{
+		CodeConflict, http.StatusConflict, "That can't be done as things are",
+		"The request contradicts what is there.",
+		"Only the admin API answers so: an app of that name exists already, or the default app was to be deleted.",
+	},
+	{
+		CodeKeyInFlight, http.StatusConflict, "A request with this idempotency key is under way",
+		"The first request with this Idempotency-Key isn't answered yet; send this one again in a moment.",
+		"Send the request again with the same key: it gets the answer of the first.",
+	},
+	{
+		CodeKeyReused, http.StatusUnprocessableEntity, "The idempotency key was used for another request",
+		"This Idempotency-Key came before with other content; use a new key for a new request.",
+		"A key stands for one request and its content, for 24 hours and per app. Make a new one, like a random UUID, for each thing that you want done once, and send it again only with the same content.",
+	},
+	{
+		CodeLimited, http.StatusTooManyRequests, "Too many requests",
+		"Wait for as long as Retry-After says.",
+		"`limit` names the limit: `phone_cooldown`, `phone_per_hour`, `phone_per_day` (messages to one number), `wrong_tries_delay`, `wrong_tries` (wrong codes in a row for one number, over all its OTPs), " +
+			"`app_rate` (OTPs of your app), `address_per_hour` (OTPs for one `ip`). `Retry-After` says in seconds when to try again, and `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` how much is allowed. " +
+			"`wrong_tries` ends by no time: an operator lifts it with `api app unlock`. Limits belong to an app and are set with `api app set`. Nothing was sent and nothing counted.",
 	},
 	{
 		CodeMethodNotAllowed, http.StatusMethodNotAllowed, "This address doesn't take this method",
@@ -78,6 +132,11 @@ var catalogue = []kind{
 		CodeBodyTooLarge, http.StatusRequestEntityTooLarge, "The body is too large",
 		"Send a body of at most 16 KiB.",
 		"A body may have 16 KiB. No request needs more than a few hundred bytes.",
+	},
+	{
+		CodeUnsupported, http.StatusUnsupportedMediaType, "The body is compressed",
+		"Send the body as it is, without Content-Encoding.",
+		"Bodies are small, so none may be compressed: leave `Content-Encoding` out. `Content-Type` isn't looked at.",
 	},
 	{
 		CodeInternal, http.StatusInternalServerError, "Internal error",
@@ -125,10 +184,11 @@ func (r *Refusal) Error() string { return string(r.Code) + ": " + r.Detail }
 type problem struct {
 	code   Code
 	field  string
-	detail string        // empty for the catalogue's
-	retry  time.Duration // for 503; 0 for retryDefault
-	close  bool          // the connection is of no further use
-	cause  error         // for the log alone
+	detail string          // empty for the catalogue's
+	limit  *otp.LimitError // for 429
+	retry  time.Duration   // for 409, 429 and 503; 0 for retryDefault
+	close  bool            // the connection is of no further use
+	cause  error           // for the log alone
 }
 
 // retryDefault is the Retry-After of a 503 that doesn't know better.
@@ -157,10 +217,20 @@ func problemOf(err error) *problem {
 		p       *problem
 		refusal *Refusal
 		router  *echo.HTTPError
+		limit   *otp.LimitError
+		notOpen *otp.NotOpenError
 	)
 	switch {
 	case errors.As(err, &p):
 		return p
+	case errors.As(err, &limit):
+		return &problem{code: CodeLimited, limit: limit, retry: limit.RetryAfter}
+	case errors.As(err, &notOpen):
+		return &problem{code: CodeNotOpen, detail: notOpenDetail(notOpen)}
+	case errors.Is(err, otp.ErrNoRecord):
+		return &problem{code: CodeOTPNotFound}
+	case errors.Is(err, otp.ErrKeyReused):
+		return &problem{code: CodeKeyReused}
 	case errors.As(err, &refusal):
 		return &problem{code: refusal.Code, detail: refusal.Detail, retry: refusal.RetryAfter}
 	case errors.As(err, &router) && router.Code == http.StatusNotFound:
@@ -178,19 +248,23 @@ func problemOf(err error) *problem {
 
 // document is a problem as RFC 9457 has it, with success, code and field of our own.
 type document struct {
-	Type    string `json:"type"`
-	Title   string `json:"title"`
-	Status  int    `json:"status"`
-	Success bool   `json:"success"`
-	Code    Code   `json:"code"`
-	Field   string `json:"field,omitempty"`
-	Detail  string `json:"detail"`
+	Type    string    `json:"type"`
+	Title   string    `json:"title"`
+	Status  int       `json:"status"`
+	Success bool      `json:"success"`
+	Code    Code      `json:"code"`
+	Field   string    `json:"field,omitempty"`
+	Limit   otp.Limit `json:"limit,omitempty"`
+	Detail  string    `json:"detail"`
 }
 
 // write answers with the problem.
 func (p *problem) write(c echo.Context) error {
 	k := p.kind()
 	doc := document{Type: docsPath + "#" + string(k.code), Title: k.title, Status: k.status, Code: k.code, Field: p.field, Detail: p.detail}
+	if p.limit != nil {
+		doc.Limit = p.limit.Limit
+	}
 	if doc.Detail == "" {
 		doc.Detail = k.detail
 	}
@@ -203,6 +277,8 @@ func (p *problem) write(c echo.Context) error {
 	h := c.Response().Header()
 	h.Set(echo.HeaderContentType, "application/problem+json")
 	switch k.status {
+	case http.StatusTooManyRequests:
+		p.writeLimit(h)
 	case http.StatusServiceUnavailable:
 		retry := p.retry
 		if retry == 0 {
@@ -220,6 +296,33 @@ func (p *problem) write(c echo.Context) error {
 	return err
 }
 
+// forever is what a client is told to wait where no time helps.
+const forever = 24 * time.Hour
+
+// writeLimit says in headers what is allowed and when to try again: Retry-After (RFC 9110), and the three of
+// draft-ietf-httpapi-ratelimit-headers-05, which most clients that know any know.
+func (p *problem) writeLimit(h http.Header) {
+	if p.limit == nil {
+		h.Set(echo.HeaderRetryAfter, retrySeconds(retryDefault))
+		return
+	}
+	wait := p.limit.RetryAfter
+	if wait == 0 {
+		wait = forever
+	}
+	h.Set(echo.HeaderRetryAfter, retrySeconds(wait))
+	h.Set("RateLimit-Limit", strconv.Itoa(p.limit.Allowed))
+	h.Set("RateLimit-Remaining", "0")
+	h.Set("RateLimit-Reset", retrySeconds(wait))
+}
+
+func notOpenDetail(e *otp.NotOpenError) string {
+	if e.Sends {
+		return fmt.Sprintf("The OTP has had its %d messages; ask for a new one.", otp.MaxSends)
+	}
+	return e.Verdict.Reason() + "; ask for a new one."
+}
+
 // Markdown is docs/errors.md.
 func Markdown() string {
 	var b strings.Builder
@@ -233,7 +336,7 @@ Every error of the API is a problem document (RFC 9457, ` + "`application/proble
 {"type":"/docs/errors#invalid_field","title":"A field is missing or malformed","status":400,"success":false,"code":"invalid_field","field":"phone","detail":"…"}
 ` + "```" + `
 
-Decide by ` + "`code`" + `, which never changes its meaning; ` + "`detail`" + ` is for people. Every 503 has ` + "`Retry-After`" + ` in seconds.
+Decide by ` + "`code`" + `, which never changes its meaning; ` + "`detail`" + ` is for people. Every 429 and 503 has ` + "`Retry-After`" + ` in seconds.
 The header ` + "`X-Request-Id`" + ` of each answer leads to its line in the log; a request may bring its own, 1 to 64 of letters,
 digits, dot, dash and underscore. A wrong or used code is no error: ` + "`/api/v1/otp-verify`" + ` answers 200 with
 ` + "`valid`" + ` and ` + "`reason`" + `. What isn't HTTP at all, or has headers above 16 KiB, is refused in plain text before it gets here.

@@ -3,7 +3,6 @@ package api_test
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"io"
 	"log/slog"
 	mathrand "math/rand/v2"
@@ -20,10 +19,12 @@ import (
 	"go.uber.org/goleak"
 
 	"wabek/internal/api"
+	"wabek/internal/apps"
 	"wabek/internal/job"
 	"wabek/internal/keys"
 	"wabek/internal/otp"
 	"wabek/internal/record/bolt"
+	"wabek/internal/text"
 )
 
 const (
@@ -46,6 +47,8 @@ type bundle struct {
 	clock    time.Time
 	mu       sync.Mutex
 	messages []string // what the phone would show
+	statuses map[job.ID]job.Status
+	apps     *apps.Registry
 }
 
 type option func(*api.Options)
@@ -82,8 +85,15 @@ func setup(t *testing.T, options ...option) *bundle {
 	service, err := otp.NewService(b.store, ring, seal, otp.Policy{Length: 6, Expiry: 10 * time.Minute, MaxAttempts: 2},
 		mathrand.NewChaCha8([32]byte{}), now)
 	require.NoError(t, err)
+	b.apps, err = apps.Open(t.Context(), apps.Config{
+		Documents: b.store, Fixed: []apps.Digest{apps.DigestOf(apiKey)}, PhoneKey: ring.PhoneHashKey(), Now: now, Logger: logger,
+		Default: defaultSettings(),
+	})
+	require.NoError(t, err)
+	texts, err := text.Load("")
+	require.NoError(t, err)
 	o := api.Options{
-		OTPs: service, Admission: b.policy, Health: b, KeyDigest: sha256.Sum256([]byte(apiKey)), Pool: job.DefaultPool, Logger: logger,
+		OTPs: service, Callers: b.apps, Limiter: apps.NewLimiter(now), Texts: texts, Deliveries: b, Admission: b.policy, Health: b, Now: now, Logger: logger,
 	}
 	for _, change := range options {
 		change(&o)
@@ -94,6 +104,35 @@ func setup(t *testing.T, options ...option) *bundle {
 	t.Cleanup(srv.Close)
 	b.url, b.client = srv.URL, srv.Client()
 	return b
+}
+
+// defaultSettings are those of an app without limits, but for wrong codes.
+func defaultSettings() apps.Settings {
+	return apps.Settings{
+		Title: new("wabek"), Pool: new(job.DefaultPool), Length: new(6), ExpirySeconds: new(600), Attempts: new(2), Reissue: new(apps.Supersede),
+		WrongTries: new(100),
+	}
+}
+
+// Last is what the queue knows of a job.
+func (b *bundle) Last(_ context.Context, _ string, id job.ID) (job.Status, uint64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s, ok := b.statuses[id]; ok {
+		return s, 1, nil
+	}
+	return job.Status{}, 0, nil
+}
+
+// says lets a sender say how far a job is.
+func (b *bundle) says(s job.Status) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.statuses == nil {
+		b.statuses = map[job.ID]job.Status{}
+	}
+	s.At = b.clock
+	b.statuses[s.Job] = s
 }
 
 func (b *bundle) Health() api.Report { return *b.report }
@@ -150,9 +189,13 @@ func (a *admission) Admit(string) error { return a.refusal }
 
 // otps is a domain in a state that a real one can't be brought into at will.
 type otps struct {
-	issue  func(context.Context, otp.Request) (otp.Issued, error)
-	verify func(context.Context, otp.Try) (otp.Tried, error)
+	api.OTPs // what isn't overridden isn't called
+	issue    func(context.Context, otp.Request) (otp.Issued, error)
+	verify   func(context.Context, otp.Try) (otp.Tried, error)
+	resend   func(context.Context, otp.Again) (otp.Issued, error)
 }
+
+func (o otps) Resend(ctx context.Context, a otp.Again) (otp.Issued, error) { return o.resend(ctx, a) }
 
 func (o otps) Issue(ctx context.Context, r otp.Request) (otp.Issued, error) { return o.issue(ctx, r) }
 
@@ -162,6 +205,7 @@ func failing(err error) otps {
 	return otps{
 		issue:  func(context.Context, otp.Request) (otp.Issued, error) { return otp.Issued{}, err },
 		verify: func(context.Context, otp.Try) (otp.Tried, error) { return otp.Tried{}, err },
+		resend: func(context.Context, otp.Again) (otp.Issued, error) { return otp.Issued{}, err },
 	}
 }
 

@@ -25,7 +25,7 @@ func mayImport() map[string]string {
 		"internal/job":         "phone keys",
 		"internal/otp":         "phone job keys",
 		"internal/apps":        "otp phone job",
-		"internal/api":         "apps otp phone job",
+		"internal/api":         "apps otp phone job text",
 		"internal/record/bolt": "otp job phone keys", // keys: it stores the wrapped ring
 		// The conformance suite runs the product's own service above a store.
 		"internal/record/recordtest": "otp job phone keys",
@@ -40,7 +40,7 @@ func mayImport() map[string]string {
 		"internal/callback":          "job outbound",
 		"internal/text":              "",
 		"internal/config":            "keys job", // the types of its secrets, and what a pool may be called
-		"internal/app/apiapp":        "api app/senderapp config job keys otp queue queue/embed record/bolt relay status whatsapp",
+		"internal/app/apiapp":        "api app/senderapp apps config job keys otp queue queue/embed record/bolt relay status text whatsapp",
 		"internal/app/senderapp":     "config job keys queue sender whatsapp",
 		"internal/whatsim":           "",
 		"internal/stories":           "",

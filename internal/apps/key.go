@@ -83,6 +83,18 @@ func idOf(text string) (string, bool) {
 	return id, ok && len(id) == keyIDLength
 }
 
+// ParseNetwork reads a range of addresses like 192.0.2.0/24, or a lone address. The error is a *SettingError.
+func ParseNetwork(text string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(text); err == nil {
+		return addr.Prefix(addr.BitLen())
+	}
+	network, err := netip.ParsePrefix(text)
+	if err != nil {
+		return netip.Prefix{}, &SettingError{Field: "networks", Text: "networks must be ranges like 192.0.2.0/24 or 2001:db8::/32"}
+	}
+	return network.Masked(), nil
+}
+
 func (k *Key) check() error {
 	wrong := func(field, text string) error { return &SettingError{Field: field, Text: text} }
 	switch {

@@ -49,6 +49,25 @@ type API struct {
 	OTPLength        int `env:"OTP_LENGTH" envDefault:"6" unit:"digits" min:"6" max:"10" doc:"Length of a code."`
 	OTPMaxAttempts   int `env:"OTP_MAX_ATTEMPTS" envDefault:"5" unit:"tries" min:"1" max:"10" doc:"Wrong codes after which an OTP is locked."`
 
+	OTPCooldownSeconds int    `env:"OTP_COOLDOWN_SECONDS" envDefault:"30" unit:"seconds" min:"0" max:"86400" doc:"Pause between two messages to one phone; 0 for none."`
+	OTPMaxPerHour      int    `env:"OTP_MAX_PER_HOUR" envDefault:"6" unit:"messages" min:"0" max:"1000" doc:"Messages to one phone within an hour; 0 for no bound."`
+	OTPMaxPerDay       int    `env:"OTP_MAX_PER_DAY" envDefault:"20" unit:"messages" min:"0" max:"1000" doc:"Messages to one phone within 24 hours; 0 for no bound."`
+	OTPMaxWrongTries   int    `env:"OTP_MAX_WRONG_TRIES" envDefault:"100" unit:"tries" min:"0" max:"100" doc:"Wrong codes in a row for one phone, over all its OTPs, after which an operator must lift the lock. NIST SP 800-63B allows 100 at most; 0 for no bound."`
+	OTPReissue         string `env:"OTP_REISSUE" envDefault:"supersede" values:"supersede|same" doc:"What a request does while an OTP of the same phone and purpose is open: a new code takes its place, or the same one is sent again."`
+
+	// What follows, and the OTP settings above, are those of the default app, which other apps inherit.
+	AppTitle       string    `env:"WABEK_APP_TITLE" envDefault:"wabek" unit:"1 to 40 characters" doc:"The name that messages give."`
+	AppLocale      string    `env:"WABEK_LOCALE" envDefault:"en" unit:"language tag" doc:"Language of messages where neither the request nor the phone's country says another."`
+	AppCountry     string    `env:"WABEK_COUNTRY" absent:"every number needs its country code" unit:"ISO 3166-1 alpha-2" doc:"Country whose numbers may come without a country code."`
+	AllowCountries Countries `env:"WABEK_ALLOW_COUNTRIES" absent:"all" unit:"ISO 3166-1 alpha-2[,…]" doc:"Countries that OTPs are sent to."`
+	DenyCountries  Countries `env:"WABEK_DENY_COUNTRIES" absent:"none" unit:"ISO 3166-1 alpha-2[,…]" doc:"Countries that no OTP is sent to, whatever WABEK_ALLOW_COUNTRIES says."`
+	RatePerSecond  float64   `env:"WABEK_RATE_PER_SECOND" envDefault:"0" unit:"OTPs a second" doc:"OTPs of the default app a second, on average; 0 for no bound."`
+	RateBurst      int       `env:"WABEK_RATE_BURST" envDefault:"0" unit:"OTPs" min:"0" max:"100000" doc:"OTPs of the default app at once; 0 for a second's worth."`
+	PerAddressHour int       `env:"WABEK_PER_ADDRESS_HOUR" envDefault:"0" unit:"OTPs" min:"0" max:"100000" doc:"OTPs for one end user's address (the request's ip) within an hour; 0 for no bound."`
+
+	TextsDir       string   `env:"WABEK_TEXTS_DIR" absent:"the shipped texts alone" unit:"path" doc:"Directory of message texts that go before the shipped ones (docs/texts.md)."`
+	TrustedProxies Networks `env:"WABEK_TRUSTED_PROXIES" absent:"none" unit:"CIDR[,…]" doc:"Proxies in front of the API: what they say in X-Forwarded-For is believed. From others that header counts for nothing."`
+
 	DrainTimeout time.Duration `env:"WABEK_DRAIN_TIMEOUT" envDefault:"25s" unit:"duration" min:"1s" max:"10m" doc:"How long a stopping program waits for what is under way. Keep it below the grace period of what stops it."`
 	WhatsApp     WhatsApp
 	Log          Log

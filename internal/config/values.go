@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -50,6 +51,42 @@ func (k APIKey) LogValue() slog.Value { return slog.StringValue("[api key]") }
 
 // MarshalText hides the key.
 func (k APIKey) MarshalText() ([]byte, error) { return []byte("[api key]"), nil }
+
+// Countries are two-letter codes of ISO 3166-1, parted by commas.
+type Countries []string
+
+// UnmarshalText reads codes, in upper or lower case.
+func (c *Countries) UnmarshalText(text []byte) error {
+	*c = nil
+	for part := range strings.SplitSeq(string(text), ",") {
+		code := strings.ToUpper(strings.TrimSpace(part))
+		if len(code) != 2 || code[0] < 'A' || code[0] > 'Z' || code[1] < 'A' || code[1] > 'Z' {
+			return fmt.Errorf("%s is not a two-letter code of a country; write it like TR,DE", shown(part))
+		}
+		*c = append(*c, code)
+	}
+	return nil
+}
+
+// Networks are ranges of addresses, parted by commas; a lone address is a range of one.
+type Networks []netip.Prefix
+
+// UnmarshalText reads ranges like 10.0.0.0/8 or 2001:db8::1.
+func (n *Networks) UnmarshalText(text []byte) error {
+	*n = nil
+	for part := range strings.SplitSeq(string(text), ",") {
+		part = strings.TrimSpace(part)
+		network, err := netip.ParsePrefix(part)
+		if addr, aerr := netip.ParseAddr(part); aerr == nil {
+			network, err = addr.Prefix(addr.BitLen())
+		}
+		if err != nil {
+			return fmt.Errorf("%s is not a range of addresses; write it like 10.0.0.0/8 or 192.0.2.7", shown(part))
+		}
+		*n = append(*n, network.Masked())
+	}
+	return nil
+}
 
 // NATSURL is one or more addresses of NATS servers, parted by commas. User, password and token in them
 // are hidden from whatever prints it.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wabek/internal/job"
+	"wabek/internal/phone"
 )
 
 // NotOpenError says why nothing more can be done with an OTP.
@@ -173,6 +174,15 @@ func (s *Service) Cancel(ctx context.Context, app string, id ID) (Record, error)
 		return Record{}, fmt.Errorf("cancel OTP: %w", err)
 	}
 	return out, nil
+}
+
+// Unlock ends a phone's row of wrong codes, so that codes are sent to it and tried for it again. Errors: those of
+// Store.Forgive.
+func (s *Service) Unlock(ctx context.Context, app string, number phone.Number) error {
+	if err := s.store.Forgive(ctx, app, number.Hash(s.ring.PhoneHashKey())); err != nil {
+		return fmt.Errorf("unlock phone: %w", err)
+	}
+	return nil
 }
 
 // Find reads an OTP of an app. Errors: ErrNoRecord, also for one of another app, and those of Store.Get.

@@ -113,6 +113,24 @@ func ParseJobID(id job.ID) (ID, uint8, bool) {
 	return parsed, uint8(n), true
 }
 
+// Standing is what may still be done with the OTP, as people and programs are told: open, verified, superseded, cancelled,
+// locked or expired.
+func (r *Record) Standing(now time.Time) string {
+	switch {
+	case r.State == Used:
+		return "verified"
+	case r.State == Cancelled:
+		return "cancelled"
+	case r.expired(now):
+		return "expired"
+	case r.State == Superseded:
+		return "superseded"
+	case r.Attempts >= r.MaxAttempts:
+		return "locked"
+	}
+	return "open"
+}
+
 // Supersede marks the record as replaced by a newer OTP. One that was used or has expired stays as it is,
 // so that its own reason stays true.
 func (r *Record) Supersede(now time.Time) {

@@ -24,6 +24,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"wabek/internal/api"
+	"wabek/internal/apps"
 	"wabek/internal/config"
 	"wabek/internal/job"
 	"wabek/internal/keys"
@@ -32,6 +33,7 @@ import (
 	"wabek/internal/record/bolt"
 	"wabek/internal/relay"
 	"wabek/internal/status"
+	"wabek/internal/text"
 	"wabek/internal/whatsapp"
 )
 
@@ -65,6 +67,7 @@ type App struct {
 	records  *bolt.Store
 	relay    *relay.Relay
 	presence *presence
+	apps     *apps.Registry
 	send     func(context.Context) error // runs the sender of this process; nil where senders run elsewhere
 	server   *api.Server
 	listener net.Listener
@@ -114,7 +117,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err := a.openSender(seal); err != nil {
 		return nil, err
 	}
-	return a, a.openServer(ctx, service)
+	return a, a.openServer(ctx, service, ring)
 }
 
 // standalone says that this node brings its own queue and sender.
@@ -168,10 +171,47 @@ func (a *App) openRecords(ctx context.Context, secret keys.Secret) (*keys.Ring, 
 	return ring, nil
 }
 
-func (a *App) openServer(ctx context.Context, service *otp.Service) error {
-	digest, made, err := apiKeyDigest(a.records, cmp.Or(a.o.Config.APIKey.Reveal(), a.o.APIKey))
+// openApps reads apps and keys. It returns the digest of the default app's fixed key, and that key where it was just made.
+func (a *App) openApps(ctx context.Context, ring *keys.Ring) (digest apps.Digest, made string, err error) {
+	digest, made, err = apiKeyDigest(a.records, cmp.Or(a.o.Config.APIKey.Reveal(), a.o.APIKey))
+	if err != nil {
+		return digest, "", err
+	}
+	a.apps, err = apps.Open(ctx, apps.Config{
+		Documents: a.records, Default: defaultApp(a.o.Config), Fixed: []apps.Digest{digest}, PhoneKey: ring.PhoneHashKey(),
+		Now: a.o.Now, Logger: a.o.Logger,
+	})
+	if wrong := new(apps.SettingError); errors.As(err, &wrong) && variableOf[wrong.Field] != "" {
+		err = fmt.Errorf("%s: %w", variableOf[wrong.Field], err)
+	}
+	return digest, made, err
+}
+
+// variableOf names the variable of a setting whose form only package apps knows.
+//
+//nolint:gochecknoglobals // a table that nothing changes
+var variableOf = map[string]string{
+	"title": "WABEK_APP_TITLE", "locale": "WABEK_LOCALE", "country": "WABEK_COUNTRY", "ratePerSecond": "WABEK_RATE_PER_SECOND",
+}
+
+// defaultApp is what the configuration says of the default app.
+func defaultApp(c config.API) apps.Settings {
+	return apps.Settings{
+		Title: &c.AppTitle, Pool: &c.Pool, Length: &c.OTPLength, ExpirySeconds: new(c.OTPExpiryMinutes * 60), Attempts: &c.OTPMaxAttempts,
+		Reissue: new(apps.Reissue(c.OTPReissue)), CooldownSeconds: &c.OTPCooldownSeconds, PerHour: &c.OTPMaxPerHour, PerDay: &c.OTPMaxPerDay,
+		WrongTries: &c.OTPMaxWrongTries, RatePerSecond: &c.RatePerSecond, Burst: &c.RateBurst, PerAddressHour: &c.PerAddressHour,
+		AllowCountries: (*[]string)(&c.AllowCountries), DenyCountries: (*[]string)(&c.DenyCountries), Country: &c.AppCountry, Locale: &c.AppLocale,
+	}
+}
+
+func (a *App) openServer(ctx context.Context, service *otp.Service, ring *keys.Ring) error {
+	digest, made, err := a.openApps(ctx, ring)
 	if err != nil {
 		return err
+	}
+	texts, err := text.Load(a.o.Config.TextsDir)
+	if err != nil {
+		return fmt.Errorf("WABEK_TEXTS_DIR: %w", err)
 	}
 	a.listener, err = net.Listen("tcp", a.o.Config.Addr) //nolint:noctx // at once, or not at all
 	if err != nil {
@@ -184,7 +224,8 @@ func (a *App) openServer(ctx context.Context, service *otp.Service) error {
 		return nil
 	})
 	a.server, err = api.New(api.Options{
-		OTPs: service, Admission: a.presence, Health: a, KeyDigest: digest, Pool: a.o.Config.Pool, Logger: a.o.Logger,
+		OTPs: service, Callers: a.apps, Limiter: apps.NewLimiter(a.o.Now), Texts: texts, Deliveries: a.broker,
+		Admission: a.presence, Health: a, Proxies: a.o.Config.TrustedProxies, Now: a.o.Now, Logger: a.o.Logger,
 	})
 	if err != nil {
 		return err
@@ -217,6 +258,7 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() { a.watch("queue", a.broker.Run(background)) })
 	group.Go(func() { a.relay.Run(background) })
 	group.Go(func() { a.project(background) })
+	group.Go(func() { a.apps.Run(background) })
 
 	ctx, halt := context.WithCancel(ctx)
 	ended := make(chan error, 2)

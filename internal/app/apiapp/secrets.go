@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"wabek/internal/apps"
 	"wabek/internal/keys"
 )
 
@@ -76,27 +77,26 @@ type metadata interface {
 
 // apiKeyDigest gives the digest of the key that requests must show: of the fixed one, or of the one made at the
 // first start, which is returned only then, to be shown once.
-func apiKeyDigest(store metadata, fixed string) (digest [sha256.Size]byte, made string, err error) {
+func apiKeyDigest(store metadata, fixed string) (digest apps.Digest, made string, err error) {
 	if fixed != "" {
-		return sha256.Sum256([]byte(fixed)), "", nil
+		return apps.DigestOf(fixed), "", nil
 	}
 	have, err := store.Meta(metaAPIKey)
 	if err != nil {
 		return digest, "", fmt.Errorf("read API key digest: %w", err)
 	}
 	if len(have) == sha256.Size {
-		return [sha256.Size]byte(have), "", nil
+		return apps.Digest(have), "", nil
 	}
 	raw := make([]byte, 32)
 	_, _ = rand.Read(raw) // never fails
 	made = "wabek_" + base64.RawURLEncoding.EncodeToString(raw)
-	digest = sha256.Sum256([]byte(made))
-	return digest, made, nil
+	return apps.DigestOf(made), made, nil
 }
 
 // keepAPIKey makes the key of the first start the key of later ones. It is called after the key has been shown:
 // a start that dies in between makes another one.
-func keepAPIKey(ctx context.Context, store metadata, digest [sha256.Size]byte) error {
+func keepAPIKey(ctx context.Context, store metadata, digest apps.Digest) error {
 	if err := store.SetMeta(ctx, metaAPIKey, digest[:]); err != nil {
 		return fmt.Errorf("keep API key digest: %w", err)
 	}

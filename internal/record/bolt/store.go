@@ -275,6 +275,13 @@ func (s *Store) Update(ctx context.Context, id otp.ID, c otp.Change) error {
 	return s.do(o)
 }
 
+// Forgive is otp.Store's.
+func (s *Store) Forgive(ctx context.Context, app string, number phone.Hash) error {
+	o := s.op(ctx, kindForgive)
+	o.guesses = guessKey(app, number)
+	return s.do(o)
+}
+
 // Latest is otp.Store's.
 func (s *Store) Latest(ctx context.Context, app string, number phone.Hash, purpose string) (otp.ID, error) {
 	o := s.op(ctx, kindLatest)

@@ -40,6 +40,7 @@ const (
 	kindForget
 	kindForgetAnswers
 	kindLatest
+	kindForgive
 )
 
 // op is a write on its way through the queue. It belongs to its caller until it is queued, then to the writer
@@ -57,7 +58,7 @@ type op struct {
 	admit     otp.Admit                             // issue
 	history   historyKey                            // issue, latest: of app, phone and purpose
 	phone     historyKey                            // issue: of app and phone
-	guesses   []byte                                // issue: key of the phone's wrong codes
+	guesses   []byte                                // issue, forgive: key of the phone's wrong codes
 	rule      func(*otp.Record, *otp.History) error // update
 	once      *otp.Once                             // issue, update; nil for none
 	withdrawn job.ID                                // issue, update: a job that nobody needs any more, for whom it was

@@ -118,6 +118,12 @@ func countsGuesses(t *testing.T, k *kit) {
 	r.Limits = limits
 	_, err = s.Issue(context.Background(), r)
 	require.Equal(t, otp.LimitError{Limit: otp.LimitGuesses, Allowed: 20}, limitOf(t, err), "no time lifts it")
+	require.NoError(t, s.Unlock(context.Background(), "another", r.Phone))
+	_, err = s.Issue(context.Background(), r)
+	require.Error(t, err)
+	require.NoError(t, s.Unlock(context.Background(), otp.DefaultApp, r.Phone))
+	_, err = s.Issue(context.Background(), r)
+	require.NoError(t, err, "an operator does")
 }
 
 // once is a key and a content.

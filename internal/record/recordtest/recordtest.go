@@ -138,6 +138,10 @@ func (s *spy) Latest(ctx context.Context, app string, number phone.Hash, purpose
 	return s.inner.Latest(ctx, app, number, purpose)
 }
 
+func (s *spy) Forgive(ctx context.Context, app string, number phone.Hash) error {
+	return s.inner.Forgive(ctx, app, number)
+}
+
 func newKit(t *testing.T, open OpenFiles) *kit {
 	t.Helper()
 	secret, err := keys.NewSecret("a secret for tests, of 32 characters or more")

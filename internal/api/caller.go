@@ -1,0 +1,75 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"wabek/internal/apps"
+)
+
+// guarded lets a request through to h whose key is good for scope, while the server isn't draining or full. Nothing of
+// the body has been read by then.
+func (s *Server) guarded(scope apps.Scope, h func(echo.Context, apps.Caller) error) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		presented := r.Header[headerKey]
+		if len(presented) != 1 {
+			return &problem{code: CodeUnauthorized}
+		}
+		caller, err := s.o.Callers.Authenticate(presented[0], s.remote(r))
+		switch {
+		case errors.Is(err, apps.ErrWrongNetwork):
+			return &problem{code: CodeForbidden, detail: "The API key may not be used from this address."}
+		case errors.Is(err, apps.ErrKeyExpired):
+			return &problem{code: CodeUnauthorized, detail: "The API key has expired; make another one."}
+		case err != nil:
+			return &problem{code: CodeUnauthorized, detail: "The API key in the header X-API-Key is wrong or was revoked."}
+		case !caller.Key.Has(scope):
+			return &problem{code: CodeForbidden, detail: "The API key lacks the scope " + string(scope) + "."}
+		case s.draining.Load():
+			return &problem{code: CodeShuttingDown, close: true}
+		}
+		if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+			c.Response().Header().Set("Accept-Encoding", "identity") // RFC 9110 section 12.5.3
+			return &problem{code: CodeUnsupported}
+		}
+		defer s.busy.Add(-1)
+		if s.busy.Add(1) > mostBusy {
+			return &problem{code: CodeBusy}
+		}
+		return h(c, caller)
+	}
+}
+
+// remote is the address of the client: that of the connection, or what a trusted proxy says of it. Of several forwarded
+// ones the last that isn't a trusted proxy's counts: what stands before it anybody could have written.
+func (s *Server) remote(r *http.Request) netip.Addr {
+	port, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr := port.Addr().Unmap()
+	if !s.proxy(addr) {
+		return addr
+	}
+	forwarded := strings.Split(strings.Join(r.Header[headerForwarded], ","), ",")
+	for _, text := range slices.Backward(forwarded) {
+		next, err := netip.ParseAddr(strings.TrimSpace(text))
+		if err != nil {
+			return addr
+		}
+		if addr = next.Unmap(); !s.proxy(addr) {
+			return addr
+		}
+	}
+	return addr
+}
+
+func (s *Server) proxy(a netip.Addr) bool {
+	return slices.ContainsFunc(s.o.Proxies, func(p netip.Prefix) bool { return p.Contains(a) })
+}
