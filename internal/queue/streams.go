@@ -13,11 +13,12 @@ import (
 
 // The streams and the bucket.
 const (
-	streamOTP    = "WABEK_OTP"
-	streamNotice = "WABEK_NOTICE"
-	streamStatus = "WABEK_STATUS"
-	streamDead   = "WABEK_DEAD"
-	bucketLease  = "WABEK_LEASE"
+	streamOTP      = "WABEK_OTP"
+	streamNotice   = "WABEK_NOTICE"
+	streamStatus   = "WABEK_STATUS"
+	streamCallback = "WABEK_CALLBACK"
+	streamDead     = "WABEK_DEAD"
+	bucketLease    = "WABEK_LEASE"
 )
 
 const (
@@ -49,9 +50,10 @@ func streams(replicas int) []jetstream.StreamConfig {
 			AllowMsgTTL:       true,
 			AllowDirect:       false, // a claim must see the leader's state, not a follower's
 		},
+		callbackStream(replicas),
 		{
 			Name:        streamDead,
-			Description: "jobs given up: reason and ids",
+			Description: "jobs given up: reason and ids; callbacks given up, whole",
 			Subjects:    []string{"wabek.dead.*.*.*"},
 			Retention:   jetstream.LimitsPolicy,
 			Storage:     jetstream.FileStorage,
