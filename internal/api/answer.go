@@ -95,6 +95,9 @@ func (s *Server) viewOf(ctx context.Context, r otp.Record) View {
 }
 
 func view(r otp.Record, now time.Time) View {
+	if r.Delivery.Rank() > job.Failed.Rank() {
+		r.EndedAt = time.Time{} // it was sent after all
+	}
 	return View{
 		ID: r.ID.String(), State: r.Standing(now), Status: statusOf(r.Test(), r.Delivery), Reason: string(r.Reason), To: r.Masked, Purpose: r.Purpose,
 		CreatedAt: when(otp.IssuedAt(r.ID)), ExpiresAt: when(r.Expires), SentAt: when(r.SentAt), DeliveredAt: when(r.DeliveredAt),

@@ -22,6 +22,7 @@ import (
 	"wabek/internal/job"
 	"wabek/internal/otp"
 	"wabek/internal/phone"
+	"wabek/internal/status"
 	"wabek/internal/text"
 )
 
@@ -79,6 +80,14 @@ type Texts interface {
 type Deliveries interface {
 	// Last is the latest status of a job, and where it stands in the stream; 0 where there is none.
 	Last(ctx context.Context, pool string, id job.ID) (job.Status, uint64, error)
+	// History are the statuses of a job that stand behind after in the stream.
+	History(ctx context.Context, pool string, id job.ID, after uint64) ([]job.Status, error)
+}
+
+// Live tells of changes as they happen; status.Hub does, by the id of an OTP.
+type Live interface {
+	Follow(key string) (news <-chan status.News, stop func(), err error)
+	Nudge(key string)
 }
 
 var _ OTPs = (*otp.Service)(nil)
@@ -121,6 +130,7 @@ type Options struct {
 	Limiter    *apps.Limiter
 	Texts      Texts
 	Deliveries Deliveries
+	Live       Live
 	Admission  Admission
 	Health     Health
 	Proxies    []netip.Prefix // whose X-Forwarded-For is believed
@@ -130,25 +140,29 @@ type Options struct {
 
 // Server is the HTTP server of an API node.
 type Server struct {
-	o        Options
-	echo     *echo.Echo
-	http     *http.Server
-	draining atomic.Bool
-	busy     atomic.Int64 // requests under way
-	once     onceKeys
-	ids      requestIDs
-	scratch  sync.Pool // of *scratch
+	o         Options
+	echo      *echo.Echo
+	http      *http.Server
+	draining  atomic.Bool
+	busy      atomic.Int64    // requests under way
+	quit      context.Context //nolint:containedctx // ends when the server drains; streams of events hang on it
+	stop      context.CancelFunc
+	following sync.WaitGroup // streams of events
+	once      onceKeys
+	ids       requestIDs
+	scratch   sync.Pool // of *scratch
 
 	jsonType []string // the value of Content-Type, shared by all answers
 }
 
 // New makes a Server.
 func New(o Options) (*Server, error) {
-	if o.OTPs == nil || o.Callers == nil || o.Limiter == nil || o.Texts == nil || o.Deliveries == nil || o.Admission == nil || o.Health == nil ||
+	if o.OTPs == nil || o.Callers == nil || o.Limiter == nil || o.Texts == nil || o.Deliveries == nil || o.Live == nil || o.Admission == nil || o.Health == nil ||
 		o.Now == nil || o.Logger == nil {
 		return nil, errors.New("api: an option is missing")
 	}
 	s := &Server{o: o, echo: echo.New(), ids: newRequestIDs(), jsonType: []string{echo.MIMEApplicationJSON}}
+	s.quit, s.stop = context.WithCancel(context.Background())
 	s.scratch.New = func() any { return &scratch{buf: make([]byte, maxBody+1)} }
 	s.routes()
 	s.http = &http.Server{
@@ -172,6 +186,7 @@ func (s *Server) routes() {
 	e.POST("/api/v1/otp/:id/resend", s.guarded(apps.ScopeOTP, s.resend))
 	e.POST("/api/v1/otp/:id/cancel", s.guarded(apps.ScopeOTP, s.cancel))
 	e.GET("/api/v1/otp/:id", s.guarded(apps.ScopeRead, s.show))
+	e.GET("/api/v1/otp/:id/events", s.guarded(apps.ScopeRead, s.events))
 	s.adminRoutes(e)
 	for path, handle := range map[string]echo.HandlerFunc{
 		"/healthz": s.healthz, "/readyz": s.readyz, docsPath: s.docs,
@@ -194,16 +209,21 @@ func (s *Server) Serve(l net.Listener) error {
 
 // Drain refuses new OTPs and verifications with shutting_down from now on, and /readyz says so, while
 // connections go on being accepted: time for a load balancer to look elsewhere.
-func (s *Server) Drain() { s.draining.Store(true) }
+func (s *Server) Drain() {
+	s.draining.Store(true)
+	s.stop()
+}
 
 // Shutdown drains, stops accepting and waits for the requests under way. Where ctx ends first it cuts them
 // off and returns the context's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.Drain()
-	if err := s.http.Shutdown(ctx); err != nil {
-		return errors.Join(err, s.http.Close())
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, s.http.Close())
 	}
-	return nil
+	s.following.Wait()
+	return err
 }
 
 // retrySeconds is a duration as Retry-After has it: whole seconds, at least one.

@@ -17,6 +17,7 @@ import (
 	"wabek/internal/apps"
 	"wabek/internal/job"
 	"wabek/internal/otp"
+	"wabek/internal/status"
 	"wabek/internal/text"
 )
 
@@ -41,6 +42,8 @@ func (none) Last(context.Context, string, job.ID) (job.Status, uint64, error) {
 	return job.Status{}, 0, nil
 }
 
+func (none) History(context.Context, string, job.ID, uint64) ([]job.Status, error) { return nil, nil }
+
 type healthy struct{}
 
 func (healthy) Health() api.Report { return api.Report{Ready: true} }
@@ -55,7 +58,7 @@ func nullServer(tb testing.TB) http.Handler {
 	texts, err := text.Load("")
 	require.NoError(tb, err)
 	s, err := api.New(api.Options{
-		OTPs: null(), Callers: registry, Limiter: apps.NewLimiter(time.Now), Texts: texts, Deliveries: none{},
+		OTPs: null(), Callers: registry, Limiter: apps.NewLimiter(time.Now), Texts: texts, Deliveries: none{}, Live: status.NewHub(1, func(id job.ID) string { return string(id) }),
 		Admission: &admission{}, Health: healthy{}, Now: time.Now, Logger: logger,
 	})
 	require.NoError(tb, err)

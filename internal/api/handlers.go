@@ -85,8 +85,9 @@ func (s *Server) verify(c echo.Context, by apps.Caller) error {
 	if err != nil {
 		return err
 	}
-	if try.ID != (otp.ID{}) {
-		s.trace(c, "otp tried", try.ID)
+	if tried.ID != (otp.ID{}) {
+		s.trace(c, "otp tried", tried.ID)
+		s.o.Live.Nudge(tried.ID.String())
 	}
 	x.answer = appendTried(x.answer[:0], tried)
 	return s.ok(c, x.answer)
@@ -114,6 +115,7 @@ func (s *Server) resend(c echo.Context, by apps.Caller) error {
 		return err
 	}
 	s.trace(c, "otp sent again", id)
+	s.o.Live.Nudge(id.String())
 	return s.ok(c, answerIssued(issued))
 }
 
@@ -128,6 +130,7 @@ func (s *Server) cancel(c echo.Context, by apps.Caller) error {
 		return err
 	}
 	s.trace(c, "otp cancelled", id)
+	s.o.Live.Nudge(id.String())
 	return s.json(c, http.StatusOK, s.viewOf(c.Request().Context(), record))
 }
 

@@ -24,6 +24,7 @@ import (
 	"wabek/internal/keys"
 	"wabek/internal/otp"
 	"wabek/internal/record/bolt"
+	"wabek/internal/status"
 	"wabek/internal/text"
 )
 
@@ -48,6 +49,8 @@ type bundle struct {
 	mu       sync.Mutex
 	messages []string // what the phone would show
 	statuses map[job.ID]job.Status
+	stream   []job.Status
+	hub      *status.Hub
 	apps     *apps.Registry
 }
 
@@ -59,7 +62,7 @@ func setup(t *testing.T, options ...option) *bundle {
 	t.Helper()
 	b := &bundle{
 		t: t, log: &syncBuffer{}, policy: &admission{}, clock: time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC),
-		report: &api.Report{Ready: true},
+		report: &api.Report{Ready: true}, hub: status.NewHub(3, func(id job.ID) string { return string(id)[:36] }),
 	}
 	secret, err := keys.NewSecret("a-secret-of-some-thirty-six-characters")
 	require.NoError(t, err)
@@ -93,7 +96,7 @@ func setup(t *testing.T, options ...option) *bundle {
 	texts, err := text.Load("")
 	require.NoError(t, err)
 	o := api.Options{
-		OTPs: service, Callers: b.apps, Limiter: apps.NewLimiter(now), Texts: texts, Deliveries: b, Admission: b.policy, Health: b, Now: now, Logger: logger,
+		OTPs: service, Callers: b.apps, Limiter: apps.NewLimiter(now), Texts: texts, Deliveries: b, Live: b.hub, Admission: b.policy, Health: b, Now: now, Logger: logger,
 	}
 	for _, change := range options {
 		change(&o)
@@ -124,6 +127,18 @@ func (b *bundle) Last(_ context.Context, _ string, id job.ID) (job.Status, uint6
 	return job.Status{}, 0, nil
 }
 
+// History is what the queue has of a job.
+func (b *bundle) History(_ context.Context, _ string, id job.ID, after uint64) (all []job.Status, _ error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range b.stream {
+		if s.Job == id && s.Seq > after {
+			all = append(all, s)
+		}
+	}
+	return all, nil
+}
+
 // says lets a sender say how far a job is.
 func (b *bundle) says(s job.Status) {
 	b.mu.Lock()
@@ -131,8 +146,10 @@ func (b *bundle) says(s job.Status) {
 	if b.statuses == nil {
 		b.statuses = map[job.ID]job.Status{}
 	}
-	s.At = b.clock
+	s.At, s.Seq = b.clock, uint64(len(b.stream)+1)
 	b.statuses[s.Job] = s
+	b.stream = append(b.stream, s)
+	_ = b.hub.Apply(context.Background(), []job.Status{s}) // never fails
 }
 
 func (b *bundle) Health() api.Report { return *b.report }

@@ -25,7 +25,7 @@ func mayImport() map[string]string {
 		"internal/job":         "phone keys",
 		"internal/otp":         "phone job keys",
 		"internal/apps":        "otp phone job",
-		"internal/api":         "apps otp phone job text",
+		"internal/api":         "apps otp phone job status text",
 		"internal/record/bolt": "otp job phone keys", // keys: it stores the wrapped ring
 		// The conformance suite runs the product's own service above a store.
 		"internal/record/recordtest": "otp job phone keys",

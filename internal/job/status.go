@@ -77,6 +77,9 @@ type Status struct {
 	Released bool      `json:"released,omitempty"`
 	Reason   Reason    `json:"reason,omitempty"`
 	At       time.Time `json:"at"` // by the clock of who published it
+
+	// Seq is where the status stands in its stream, where it was read from there; else 0.
+	Seq uint64 `json:"-"`
 }
 
 // Receipt is what a device of the recipient said of a job's message.

@@ -152,7 +152,7 @@ func (r *Record) Deliver(s job.Status) bool {
 	at := s.At.Truncate(time.Millisecond)
 	switch s.State { //nolint:exhaustive // the others have no time of their own
 	case job.Sent:
-		r.SentAt = at
+		r.SentAt, r.EndedAt = at, time.Time{} // it was sent after all
 	case job.Delivered:
 		r.DeliveredAt = at
 	case job.Read:

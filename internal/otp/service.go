@@ -239,6 +239,7 @@ func (t *Try) concerns(r *Record, ring *keys.Ring) bool {
 
 // Tried is the outcome of a try.
 type Tried struct {
+	ID       ID // of the OTP; zero where there is none
 	Verdict  Verdict
 	Attempts int  // tries that are left; meaningful after Wrong
 	Test     bool // the OTP is a test number's
@@ -259,7 +260,7 @@ func (s *Service) Verify(ctx context.Context, t Try) (Tried, error) {
 		}
 		id = latest
 	}
-	var out Tried
+	out := Tried{ID: id}
 	change := Change{Rule: func(r *Record, h *History) (err error) {
 		out.Verdict, err = r.Verify(s.ring, t, h, s.now())
 		if out.Test = r.Test(); out.Verdict == Wrong {

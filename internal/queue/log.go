@@ -46,6 +46,42 @@ func (b *Broker) Last(ctx context.Context, pool string, id job.ID) (job.Status, 
 	return s, resp.Message.Sequence, nil
 }
 
+// mostHistory is how many statuses of a job the stream keeps.
+const mostHistory = 8
+
+// History gives the statuses of a job that stand behind after in the stream, in their order; 0 for all that are kept.
+// Errors: those of Last.
+func (b *Broker) History(ctx context.Context, pool string, id job.ID, after uint64) ([]job.Status, error) {
+	var all []job.Status
+	for range mostHistory {
+		var resp struct {
+			Error   *jetstream.APIError `json:"error"`
+			Message *struct {
+				Sequence uint64 `json:"seq"`
+				Data     []byte `json:"data"`
+			} `json:"message"`
+		}
+		next := map[string]any{"seq": after + 1, "next_by_subj": statusSubject(pool, id)}
+		if err := b.request(ctx, "STREAM.MSG.GET."+streamStatus, next, &resp); err != nil {
+			return nil, unavailable("read statuses", err)
+		}
+		switch {
+		case resp.Error != nil && resp.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+			return all, nil
+		case resp.Error != nil:
+			return nil, unavailable("read statuses", resp.Error)
+		case resp.Message == nil:
+			return nil, unavailable("read statuses", errors.New("empty answer"))
+		}
+		after = resp.Message.Sequence
+		if s, err := job.DecodeStatus(resp.Message.Data); err == nil { // one of a newer version is passed over
+			s.Seq = after
+			all = append(all, s)
+		}
+	}
+	return all, nil
+}
+
 // Put stores a status where the job's latest one still has the sequence expected, 0 for none at all, and returns
 // its own sequence. It is kept for Options.StatusTTL. It returns job.ErrConflict where the job has moved on;
 // after any other error, which wraps ErrUnavailable, the status may or may not have been stored.

@@ -109,6 +109,9 @@ func (b *Broker) gather(ctx context.Context, msgs jetstream.MessagesContext, fir
 		s, err := job.DecodeStatus(m.Data())
 		switch {
 		case err == nil:
+			if meta, err := m.Metadata(); err == nil {
+				s.Seq = meta.Sequence.Stream
+			}
 			batch = append(batch, s)
 		case errors.Is(err, job.ErrNewerFormat):
 			b.log.WarnContext(ctx, "status has a newer format, passed over", "subject", m.Subject())

@@ -57,6 +57,17 @@ type Options struct {
 // retention is how long a record outlives its expiry, so that its reason stays true.
 const retention = 24 * time.Hour
 
+// mostFollowers is how many may follow OTPs live at once.
+const mostFollowers = 1000
+
+// otpOf is the id of the OTP that a job belongs to, as a text.
+func otpOf(id job.ID) string {
+	if of, _, ok := otp.ParseJobID(id); ok {
+		return of.String()
+	}
+	return string(id)
+}
+
 // App is a running API node.
 type App struct {
 	o        Options
@@ -68,6 +79,7 @@ type App struct {
 	relay    *relay.Relay
 	presence *presence
 	apps     *apps.Registry
+	hub      *status.Hub
 	send     func(context.Context) error // runs the sender of this process; nil where senders run elsewhere
 	server   *api.Server
 	listener net.Listener
@@ -84,7 +96,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	a := &App{o: o}
+	a := &App{o: o, hub: status.NewHub(mostFollowers, otpOf)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -224,7 +236,7 @@ func (a *App) openServer(ctx context.Context, service *otp.Service, ring *keys.R
 		return nil
 	})
 	a.server, err = api.New(api.Options{
-		OTPs: service, Callers: a.apps, Limiter: apps.NewLimiter(a.o.Now), Texts: texts, Deliveries: a.broker,
+		OTPs: service, Callers: a.apps, Limiter: apps.NewLimiter(a.o.Now), Texts: texts, Deliveries: a.broker, Live: a.hub,
 		Admission: a.presence, Health: a, Proxies: a.o.Config.TrustedProxies, Now: a.o.Now, Logger: a.o.Logger,
 	})
 	if err != nil {
@@ -310,7 +322,7 @@ func (a *App) project(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	sink := status.Fan(a.records, status.SinkFunc(a.noted))
+	sink := status.Fan(a.hub, a.records, status.SinkFunc(a.noted))
 	a.watch("statuses", a.broker.Statuses(ctx, "records", sink.Apply))
 }
 

@@ -38,7 +38,11 @@ func (a *App) connected() (bool, uint64) {
 
 func (a *App) offer(e job.Envelope) { a.relay.Offer(e) }
 
-func (a *App) withdrawn(id job.ID) { a.relay.Withdrawn(id) }
+// withdrawn hears that nobody needs a job's message any more: its OTP was superseded or cancelled.
+func (a *App) withdrawn(id job.ID) {
+	a.relay.Withdrawn(id)
+	a.hub.Nudge(otpOf(id))
+}
 
 func (a *App) noted(_ context.Context, statuses []job.Status) error {
 	a.relay.Note(statuses)

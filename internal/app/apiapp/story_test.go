@@ -1,6 +1,7 @@
 package apiapp_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/hex"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +23,7 @@ import (
 
 	"wabek/internal/app/apiapp"
 	"wabek/internal/config"
+	"wabek/internal/job"
 	"wabek/internal/whatsapp"
 	"wabek/internal/whatsim"
 )
@@ -248,4 +251,47 @@ func TestStory_ARestartKeepsSessionRecordsAndSecret(t *testing.T) {
 	again.ready()
 	require.JSONEq(t, `{"valid":true}`, again.verify(id, code))
 	again.send("905551230004")
+}
+
+// The states of a delivery are told live, in their order, by the stream's own sequence.
+func TestStory_TheEventsOfOneOTP(t *testing.T) {
+	t.Parallel()
+	sim := startSim(t)
+	w := startWhole(t, sim, t.TempDir(), scanWith(t, sim))
+	w.ready()
+	_, _, body := w.call(http.MethodPost, "/api/v1/otp", `{"phone":"+905551230009","purpose":"verification"}`)
+	var issued struct{ OTPID string }
+	require.NoError(t, json.Unmarshal([]byte(body), &issued))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.app.URL()+"/api/v1/otp/"+issued.OTPID+"/events", nil)
+	require.NoError(t, err)
+	req.Header.Set("X-API-Key", testKey)
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	rank, seq := -1, uint64(0)
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		if id, ok := strings.CutPrefix(lines.Text(), "id: "); ok {
+			next, err := strconv.ParseUint(id, 10, 64)
+			require.NoError(t, err)
+			require.GreaterOrEqual(t, next, seq)
+			seq = next
+		}
+		data, ok := strings.CutPrefix(lines.Text(), "data: ")
+		if !ok {
+			continue
+		}
+		var view struct {
+			Status job.State
+			SentAt string
+		}
+		require.NoError(t, json.Unmarshal([]byte(data), &view))
+		require.Greater(t, view.Status.Rank(), rank)
+		rank = view.Status.Rank()
+		if rank >= job.Delivered.Rank() {
+			require.NotEmpty(t, view.SentAt)
+			return
+		}
+	}
+	require.Fail(t, "the stream has ended early", lines.Err())
 }

@@ -374,7 +374,7 @@ func testNumber(t *testing.T, k *kit) {
 		require.Equal(t, otp.Wrong, k.verify(t, s, issued.ID, "424243"))
 		tried, err := s.Verify(context.Background(), otp.Try{App: otp.DefaultApp, ID: issued.ID, Code: "424242", Limits: r.Limits})
 		require.NoError(t, err)
-		require.Equal(t, otp.Tried{Verdict: otp.Valid, Test: true}, tried)
+		require.Equal(t, otp.Tried{ID: issued.ID, Verdict: otp.Valid, Test: true}, tried)
 	}
 	r.Test, r.Code = false, ""
 	_, err := s.Issue(context.Background(), r)
