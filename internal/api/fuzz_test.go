@@ -52,7 +52,7 @@ func nullServer(tb testing.TB) http.Handler {
 	tb.Helper()
 	logger := slog.New(slog.DiscardHandler)
 	registry, err := apps.Open(tb.Context(), apps.Config{
-		Documents: none{}, Default: defaultSettings(), Fixed: []apps.Digest{apps.DigestOf(apiKey)}, Now: time.Now, Logger: logger,
+		Documents: none{}, Default: defaultSettings(), Fixed: []apps.FixedKey{{ID: "fixed", Digest: apps.DigestOf(apiKey), Scopes: apps.Scopes()}}, Now: time.Now, Logger: logger,
 	})
 	require.NoError(tb, err)
 	texts, err := text.Load("")

@@ -89,7 +89,7 @@ func setup(t *testing.T, options ...option) *bundle {
 		mathrand.NewChaCha8([32]byte{}), now)
 	require.NoError(t, err)
 	b.apps, err = apps.Open(t.Context(), apps.Config{
-		Documents: b.store, Fixed: []apps.Digest{apps.DigestOf(apiKey)}, PhoneKey: ring.PhoneHashKey(), Now: now, Logger: logger,
+		Documents: b.store, Fixed: []apps.FixedKey{{ID: "fixed", Digest: apps.DigestOf(apiKey), Scopes: apps.Scopes()}}, PhoneKey: ring.PhoneHashKey(), Now: now, Logger: logger,
 		Default: defaultSettings(),
 	})
 	require.NoError(t, err)

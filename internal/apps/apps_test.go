@@ -81,7 +81,7 @@ func (k *kit) open(t *testing.T) {
 	t.Helper()
 	var err error
 	k.Registry, err = apps.Open(t.Context(), apps.Config{
-		Documents: k.docs, Default: defaults(), Fixed: []apps.Digest{apps.DigestOf(fixed)}, PhoneKey: []byte("key"),
+		Documents: k.docs, Default: defaults(), Fixed: []apps.FixedKey{{ID: "fixed", Digest: apps.DigestOf(fixed), Scopes: apps.Scopes()}}, PhoneKey: []byte("key"),
 		Now: k.clock, Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)

@@ -34,11 +34,18 @@ const (
 // Config is what a Registry needs; all of it.
 type Config struct {
 	Documents Documents
-	Default   Settings // of the default app, complete
-	Fixed     []Digest // keys of the default app that have every scope and come from the configuration
-	PhoneKey  []byte   // keys the hashes of test numbers
+	Default   Settings   // of the default app, complete
+	Fixed     []FixedKey // keys of the default app that aren't stored here
+	PhoneKey  []byte     // keys the hashes of test numbers
 	Now       func() time.Time
 	Logger    *slog.Logger
+}
+
+// FixedKey is a key of the default app that comes from elsewhere, like the configuration.
+type FixedKey struct {
+	ID     string // for the log
+	Digest Digest
+	Scopes []Scope
 }
 
 // Registry has the apps and keys in memory and on disk. Its methods may be called from many goroutines; a change holds
@@ -117,7 +124,7 @@ func (r *Registry) Authenticate(text string, from netip.Addr) (Caller, error) {
 	s := r.state.Load()
 	digest := DigestOf(text)
 	for _, fixed := range r.cfg.Fixed {
-		k := Key{ID: "fixed", App: otp.DefaultApp, Scopes: Scopes(), Digest: fixed}
+		k := Key{ID: fixed.ID, App: otp.DefaultApp, Scopes: fixed.Scopes, Digest: fixed.Digest}
 		if k.is(digest) {
 			return Caller{App: s.apps[otp.DefaultApp], Key: &k}, nil
 		}

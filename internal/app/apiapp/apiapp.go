@@ -79,6 +79,7 @@ type App struct {
 	relay    *relay.Relay
 	presence *presence
 	apps     *apps.Registry
+	localKey string // for commands, while this runs
 	hub      *status.Hub
 	send     func(context.Context) error // runs the sender of this process; nil where senders run elsewhere
 	server   *api.Server
@@ -96,7 +97,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	a := &App{o: o, hub: status.NewHub(mostFollowers, otpOf)}
+	a := newApp(o)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -116,13 +117,10 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	seal := keys.DeriveSealKeys(secret, o.Config.SecretPrevious)
 	if err := a.openPresence(ctx); err != nil {
 		return nil, err
 	}
-	service, err := otp.NewService(a.records, ring, seal, otp.Policy{
-		Length: o.Config.OTPLength, Expiry: o.Config.OTPExpiry(), MaxAttempts: o.Config.OTPMaxAttempts,
-	}, rand.Reader, o.Now)
+	service, seal, err := a.openService(secret, ring)
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +128,16 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 		return nil, err
 	}
 	return a, a.openServer(ctx, service, ring)
+}
+
+func newApp(o Options) *App { return &App{o: o, hub: status.NewHub(mostFollowers, otpOf)} }
+
+func (a *App) openService(secret keys.Secret, ring *keys.Ring) (*otp.Service, *keys.SealKeys, error) {
+	seal := keys.DeriveSealKeys(secret, a.o.Config.SecretPrevious)
+	service, err := otp.NewService(a.records, ring, seal, otp.Policy{
+		Length: a.o.Config.OTPLength, Expiry: a.o.Config.OTPExpiry(), MaxAttempts: a.o.Config.OTPMaxAttempts,
+	}, rand.Reader, a.o.Now)
+	return service, seal, err
 }
 
 // standalone says that this node brings its own queue and sender.
@@ -189,9 +197,12 @@ func (a *App) openApps(ctx context.Context, ring *keys.Ring) (digest apps.Digest
 	if err != nil {
 		return digest, "", err
 	}
+	var local apps.FixedKey
+	a.localKey, local = localKey()
 	a.apps, err = apps.Open(ctx, apps.Config{
-		Documents: a.records, Default: defaultApp(a.o.Config), Fixed: []apps.Digest{digest}, PhoneKey: ring.PhoneHashKey(),
-		Now: a.o.Now, Logger: a.o.Logger,
+		Documents: a.records, Default: defaultApp(a.o.Config), Fixed: []apps.FixedKey{{ID: "fixed", Digest: digest, Scopes: apps.Scopes()}, local},
+		PhoneKey: ring.PhoneHashKey(),
+		Now:      a.o.Now, Logger: a.o.Logger,
 	})
 	if wrong := new(apps.SettingError); errors.As(err, &wrong) && variableOf[wrong.Field] != "" {
 		err = fmt.Errorf("%s: %w", variableOf[wrong.Field], err)
@@ -216,14 +227,33 @@ func defaultApp(c config.API) apps.Settings {
 	}
 }
 
-func (a *App) openServer(ctx context.Context, service *otp.Service, ring *keys.Ring) error {
+// madeKey is the key of a first start; its text is empty on others.
+type madeKey struct {
+	text   string
+	digest apps.Digest
+}
+
+// openAPI makes the server, which listens nowhere yet.
+func (a *App) openAPI(ctx context.Context, service *otp.Service, ring *keys.Ring, deliveries api.Deliveries) (madeKey, error) {
 	digest, made, err := a.openApps(ctx, ring)
 	if err != nil {
-		return err
+		return madeKey{}, err
 	}
 	texts, err := text.Load(a.o.Config.TextsDir)
 	if err != nil {
-		return fmt.Errorf("WABEK_TEXTS_DIR: %w", err)
+		return madeKey{}, fmt.Errorf("WABEK_TEXTS_DIR: %w", err)
+	}
+	a.server, err = api.New(api.Options{
+		OTPs: service, Callers: a.apps, Limiter: apps.NewLimiter(a.o.Now), Texts: texts, Deliveries: deliveries, Live: a.hub,
+		Admission: a.presence, Health: a, Proxies: a.o.Config.TrustedProxies, Now: a.o.Now, Logger: a.o.Logger,
+	})
+	return madeKey{text: made, digest: digest}, err
+}
+
+func (a *App) openServer(ctx context.Context, service *otp.Service, ring *keys.Ring) error {
+	made, err := a.openAPI(ctx, service, ring, a.broker)
+	if err != nil {
+		return err
 	}
 	a.listener, err = net.Listen("tcp", a.o.Config.Addr) //nolint:noctx // at once, or not at all
 	if err != nil {
@@ -235,20 +265,16 @@ func (a *App) openServer(ctx context.Context, service *otp.Service, ring *keys.R
 		}
 		return nil
 	})
-	a.server, err = api.New(api.Options{
-		OTPs: service, Callers: a.apps, Limiter: apps.NewLimiter(a.o.Now), Texts: texts, Deliveries: a.broker, Live: a.hub,
-		Admission: a.presence, Health: a, Proxies: a.o.Config.TrustedProxies, Now: a.o.Now, Logger: a.o.Logger,
-	})
-	if err != nil {
+	if err := a.openDoor(a.localKey); err != nil {
 		return err
 	}
-	if made == "" {
+	if made.text == "" {
 		return nil
 	}
-	if err := a.showFirstKey(made); err != nil {
+	if err := a.showFirstKey(made.text); err != nil {
 		return err
 	}
-	return keepAPIKey(ctx, a.records, digest)
+	return keepAPIKey(ctx, a.records, made.digest)
 }
 
 // URL is where the API can be reached from this machine.

@@ -2,6 +2,7 @@ package apiapp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,7 +21,9 @@ const usage = `api serves wabek's HTTP API. With nothing configured it is whole:
 Usage:
   api                     serve
   api pool-keys POOL...   print the WABEK_POOL_KEYS of a sender that serves these pools
-  api -h                  this page
+` + commandsUsage + `  api -h                  this page
+
+api app and api key work on the data directory, whether an API runs there or not. A change holds at once.
 
 `
 
@@ -38,6 +41,8 @@ func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 	}
 	switch {
 	case len(args) == 0:
+	case args[0] == "app", args[0] == "key":
+		return runCommand(ctx, cfg, args, stdout, stderr)
 	case args[0] == "pool-keys" && len(args) > 1:
 		return printPoolKeys(cfg, args[1:], stdout, stderr)
 	default:
@@ -56,6 +61,19 @@ func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 	}
 	if err := app.Run(ctx); err != nil {
 		fmt.Fprintf(stderr, "api: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+func runCommand(ctx context.Context, cfg config.API, args []string, stdout, stderr io.Writer) int {
+	err := administer(ctx, Options{Config: cfg, Logger: senderapp.NewLogger(cfg.Log, stderr)}, args, stdout)
+	switch {
+	case errors.Is(err, errCall):
+		fmt.Fprintf(stderr, "api: %v\n", err)
+		return 2
+	case err != nil:
+		fmt.Fprintf(stderr, "api %s %s: %v\n", args[0], args[1], err)
 		return 1
 	}
 	return 0

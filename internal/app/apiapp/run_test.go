@@ -19,7 +19,12 @@ import (
 // startAlone makes a standalone App whose sender is the one given.
 func startAlone(t *testing.T, send func(context.Context) error) *App {
 	t.Helper()
-	cfg, _, err := config.LoadAPI([]string{"WABEK_ADDR=127.0.0.1:0", "WABEK_DATA_DIR=" + t.TempDir(), "WABEK_API_KEY=a-key-of-these-tests"})
+	return startAt(t, t.TempDir(), send)
+}
+
+func startAt(t *testing.T, dir string, send func(context.Context) error) *App {
+	t.Helper()
+	cfg, _, err := config.LoadAPI([]string{"WABEK_ADDR=127.0.0.1:0", "WABEK_DATA_DIR=" + dir, "WABEK_API_KEY=a-key-of-these-tests"})
 	require.NoError(t, err)
 	a, err := New(t.Context(), Options{
 		Config: cfg, Logger: slog.New(slog.DiscardHandler), Stdout: io.Discard,

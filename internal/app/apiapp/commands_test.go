@@ -1,0 +1,117 @@
+package apiapp
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// commands run `api` on a data directory.
+type commands struct {
+	t   *testing.T
+	dir string
+}
+
+func (c commands) run(want int, args ...string) (stdout, stderr string) {
+	c.t.Helper()
+	var out, errs bytes.Buffer
+	code := Main(context.Background(), args, []string{"WABEK_DATA_DIR=" + c.dir, "WABEK_API_KEY=a-key-of-these-tests"}, &out, &errs)
+	require.Equal(c.t, want, code, "%s: %s", strings.Join(args, " "), errs.String())
+	return out.String(), errs.String()
+}
+
+func (a *App) post(t *testing.T, key string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, a.URL()+"/api/v1/otp-verify",
+		strings.NewReader(`{"otp_id":"01999999-9999-7999-8999-999999999999","otp":"123456"}`))
+	require.NoError(t, err)
+	req.Header.Set("X-API-Key", key)
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	return resp.StatusCode
+}
+
+// The same commands, with an API that runs and without one; what the one changes the other knows.
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	a := startAlone(t, func(ctx context.Context) error { <-ctx.Done(); return nil })
+	dir := a.o.Config.DataDir
+	c := commands{t: t, dir: dir}
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- a.Run(ctx) }()
+
+	c.run(0, "app", "create", "shop", "title=Shop", "perHour=3", "allowCountries=TR,DE", "customCodes=true", "ratePerSecond=2.5")
+	out, _ := c.run(0, "key", "create", "-app", "shop", "-scopes", "otp,read", "-networks", "127.0.0.0/8", "-days", "7", "-label", "web")
+	key := regexp.MustCompile(`wbk_[a-z2-7]+_[a-z2-7]+`).FindString(out)
+	id := strings.Split(key, "_")[1]
+	require.Equal(t, http.StatusOK, a.post(t, key))
+	_, errs := c.run(1, "app", "create", "shop")
+	require.Contains(t, errs, "already")
+	cancel()
+	require.NoError(t, <-ran)
+	require.NoFileExists(t, filepath.Join(dir, doorFile))
+
+	out, _ = c.run(0, "app", "show", "shop")
+	require.Contains(t, out, `"perHour": 3`)
+	require.Contains(t, out, `"ratePerSecond": 2.5`)
+	out, _ = c.run(0, "app", "set", "shop", "perHour=", "length=8")
+	require.NotContains(t, out, `"perHour": 3`)
+	require.Contains(t, out, `"title": "Shop"`, "what isn't named stays")
+	out, _ = c.run(0, "key", "list", "-app", "shop")
+	require.Contains(t, out, id)
+	require.Contains(t, out, "127.0.0.0/8")
+	require.NotContains(t, out, key)
+	c.run(0, "app", "test-number", "shop", "+905551234567", "424242")
+	c.run(0, "app", "unlock", "shop", "+905551234567")
+	c.run(0, "key", "revoke", id)
+	_, errs = c.run(1, "key", "revoke", id)
+	require.Contains(t, errs, "none of this name")
+
+	a = startAt(t, dir, func(ctx context.Context) error { <-ctx.Done(); return nil })
+	ctx, cancel = context.WithCancel(t.Context())
+	go func() { ran <- a.Run(ctx) }()
+	require.Equal(t, http.StatusUnauthorized, a.post(t, key))
+	c.run(0, "app", "delete", "shop")
+	out, _ = c.run(0, "app", "list")
+	require.NotContains(t, out, "shop")
+	text, err := os.Stat(filepath.Join(dir, doorFile))
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), text.Mode())
+	cancel()
+	require.NoError(t, <-ran)
+}
+
+func TestCommands_WhatCannotBeUnderstood(t *testing.T) {
+	t.Parallel()
+	c := commands{t: t, dir: t.TempDir()}
+	for _, args := range [][]string{
+		{"app"},
+		{"key"},
+		{"app", "make", "x"},
+		{"app", "show"},
+		{"app", "set", "shop"},
+		{"app", "list", "x"},
+		{"app", "unlock", "x"},
+		{"key", "create", "shop"},
+		{"key", "create", "-apps", "x"},
+		{"key", "list", "x"},
+		{"key", "revoke"},
+	} {
+		_, errs := c.run(2, args...)
+		require.Contains(t, errs, "api -h")
+	}
+	for _, args := range [][]string{{"app", "set", "shop", "leng=8"}, {"app", "set", "shop", "length"}, {"app", "set", "shop", "length=eight"}} {
+		c.run(1, args...)
+	}
+	_, errs := commands{t: t, dir: filepath.Join(t.TempDir(), "none")}.run(1, "app", "list")
+	require.Contains(t, errs, "start the API once")
+}
