@@ -118,6 +118,7 @@ func TestAnswers(t *testing.T) {
 		{name: "method_not_allowed_health", request: "POST /healthz"},
 		{name: "no_session", request: issue, body: goodIssue, before: refused(api.CodeNoSession, "Pair one.")},
 		{name: "no_session_without_detail", request: issue, body: goodIssue, before: refused(api.CodeNoSession, "")},
+		{name: "overloaded", request: issue, body: goodIssue, before: refused(api.CodeOverloaded, "")},
 		{name: "queue_unavailable", request: issue, body: goodIssue, before: refused(api.CodeQueueUnavailable, "")},
 		{name: "shutting_down_refused", request: issue, body: goodIssue, before: refused(api.CodeShuttingDown, "")},
 		{name: "shutting_down_draining", request: verify, body: unknownOTP, before: func(b *bundle) { b.server.Drain() }},
@@ -181,7 +182,7 @@ func TestEveryCodeHasAGoldenFileAndASectionOfTheDocumentation(t *testing.T) {
 	for _, code := range []api.Code{
 		api.CodeInvalidJSON, api.CodeInvalidField, api.CodeUnauthorized, api.CodeNotFound, api.CodeMethodNotAllowed, api.CodeBodyTooLarge,
 		api.CodeInternal, api.CodeNoSession, api.CodeQueueUnavailable, api.CodeBusy, api.CodeShuttingDown, api.CodeOTPNotFound, api.CodeNotOpen,
-		api.CodeForbidden, api.CodeCountry, api.CodeConflict, api.CodeKeyInFlight, api.CodeKeyReused, api.CodeLimited, api.CodeUnsupported,
+		api.CodeForbidden, api.CodeCountry, api.CodeConflict, api.CodeOverloaded, api.CodeKeyInFlight, api.CodeKeyReused, api.CodeLimited, api.CodeUnsupported,
 	} {
 		files, err := filepath.Glob(filepath.Join("testdata", string(code)+"*.golden"))
 		require.NoError(t, err)

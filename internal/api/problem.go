@@ -38,6 +38,7 @@ const (
 	CodeLimited          Code = "rate_limited"
 	CodeInternal         Code = "internal"
 	CodeNoSession        Code = "no_session"
+	CodeOverloaded       Code = "overloaded"
 	CodeQueueUnavailable Code = "queue_unavailable"
 	CodeBusy             Code = "busy"
 	CodeShuttingDown     Code = "shutting_down"
@@ -150,6 +151,11 @@ var catalogue = []kind{
 		"No OTP was issued. Every session of the pool is logged out, or has been away for longer than `WABEK_QUEUE_GRACE`. `/readyz` counts the sessions; pair one, or look at the sender's log.",
 	},
 	{
+		CodeOverloaded, http.StatusServiceUnavailable, "The sessions can't keep up",
+		"More OTPs wait than the WhatsApp sessions can send in time; try again when Retry-After says.",
+		"No OTP was issued. So many wait that another one couldn't arrive within `WABEK_MAX_WAIT` at the pace at which the sessions send. Pair more sessions, or ask for fewer.",
+	},
+	{
 		CodeQueueUnavailable, http.StatusServiceUnavailable, "The queue is away",
 		"The queue has been away for too long to promise delivery; try again soon.",
 		"No OTP was issued. The API has had no connection to NATS for longer than `WABEK_QUEUE_GRACE`. Check the server that `WABEK_NATS_URL` names; the API connects again by itself.",
@@ -172,7 +178,7 @@ const docsPath = "/docs/errors"
 
 // Refusal is what Admission answers where no OTP can be taken.
 type Refusal struct { //nolint:errname // reads better where it is made, and is one half of an answer more than an error
-	Code       Code          // CodeNoSession, CodeQueueUnavailable, CodeBusy or CodeShuttingDown
+	Code       Code          // CodeNoSession, CodeOverloaded, CodeQueueUnavailable, CodeBusy or CodeShuttingDown
 	RetryAfter time.Duration // rounded up to whole seconds, at least one
 	Detail     string        // a sentence for the caller; empty for the catalogue's
 }

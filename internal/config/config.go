@@ -39,6 +39,8 @@ type API struct {
 	NATSURL    NATSURL       `env:"WABEK_NATS_URL" absent:"a NATS server inside the program" unit:"URL[,URL…]" secret:"true" doc:"NATS servers to use, like nats://user:password@host:4222. With it cmd/api starts no sender of its own: run cmd/sender beside it."`
 	QueueGrace time.Duration `env:"WABEK_QUEUE_GRACE" envDefault:"60s" unit:"duration" min:"0s" max:"1h" doc:"How long OTPs are still accepted while NATS or every sender is away; after it the API answers 503."`
 
+	MaxWait time.Duration `env:"WABEK_MAX_WAIT" envDefault:"30s" unit:"duration" min:"0s" max:"10m" doc:"How long an OTP may wait for a session: while more wait than the sessions get through in that time, the API answers 503. 0 for no bound."`
+
 	APIKey APIKey `env:"WABEK_API_KEY" absent:"made and shown once on the first start" demo:"demo" unit:"16 or more characters" secret:"true" doc:"The key that callers send in the header X-API-Key."`
 	// The secret from which the keys of wabek are derived, or under which they are wrapped.
 	Secret         keys.Secret `env:"WABEK_SECRET" absent:"standalone: made in the data directory; else an error" unit:"32 or more characters" secret:"true" doc:"Protects every stored key and seals the jobs. The same for every API of one wabek; 'openssl rand -base64 48' makes one."`

@@ -71,7 +71,7 @@ func (r *Relay) lookAfter(ctx context.Context, d dueRow) {
 	}
 	if !pending {
 		r.mu.Lock()
-		delete(r.rows, d.id)
+		r.drop(d.id)
 		r.mu.Unlock()
 		return
 	}
@@ -95,6 +95,11 @@ func (r *Relay) lookAfter(ctx context.Context, d dueRow) {
 		r.conclude(ctx, e, job.Expired, last.Reason, seq)
 	case seq != 0:
 		// A sender has claimed it; if that one is gone, the queue hands the job to the next.
+		r.mu.Lock()
+		if w, ok := r.rows[d.id]; ok {
+			r.took(w)
+		}
+		r.mu.Unlock()
 		r.askLater(d.id)
 	case !wanted:
 		r.conclude(ctx, e, job.Cancelled, job.ReasonWithdrawn, 0)

@@ -60,6 +60,7 @@ type row struct {
 	ask     bool  // look at its last status before publishing
 	offered bool  // it was handed to the publisher, by this run or an earlier one
 	held    bool  // the queue has acknowledged it, and hasn't been away since
+	taken   bool  // a sender has claimed it
 }
 
 // Relay is the outbox's way to the queue.
@@ -73,6 +74,7 @@ type Relay struct {
 	fresh []job.Envelope
 
 	republished atomic.Int64
+	waiting     atomic.Int64 // rows that aren't taken
 }
 
 // New makes a Relay.
@@ -87,6 +89,31 @@ func New(cfg Config) *Relay {
 // acknowledged, or may have lost while it was away.
 type Stats struct{ Pending, Republished int64 }
 
+// Waiting is how many jobs no sender has claimed yet, as far as is known. It costs next to nothing.
+func (r *Relay) Waiting() int64 { return r.waiting.Load() }
+
+// add makes a row. The caller holds mu.
+func (r *Relay) add(id job.ID, w *row) {
+	r.rows[id] = w
+	r.waiting.Add(1)
+}
+
+// took notes that a sender has claimed a row's job. The caller holds mu.
+func (r *Relay) took(w *row) {
+	if !w.taken {
+		w.taken = true
+		r.waiting.Add(-1)
+	}
+}
+
+// drop takes a row away. The caller holds mu.
+func (r *Relay) drop(id job.ID) {
+	if w, ok := r.rows[id]; ok {
+		r.took(w)
+		delete(r.rows, id)
+	}
+}
+
 // Stats reads the counters.
 func (r *Relay) Stats() Stats {
 	r.mu.Lock()
@@ -99,7 +126,7 @@ func (r *Relay) Offer(e job.Envelope) {
 	r.trace("job committed", e.ID)
 	r.mu.Lock()
 	w := &row{}
-	r.rows[e.ID] = w
+	r.add(e.ID, w)
 	if len(r.fresh) < maxFresh {
 		r.fresh = append(r.fresh, e)
 	} else {
@@ -119,9 +146,10 @@ func (r *Relay) Note(statuses []job.Status) {
 		case !ok:
 		case s.State.Settled():
 			r.trace("job settled", s.Job)
-			delete(r.rows, s.Job)
+			r.drop(s.Job)
 		default:
 			w.ask = true
+			r.took(w)
 		}
 	}
 }
@@ -217,7 +245,7 @@ func (r *Relay) recover(ctx context.Context) {
 				continue // offered since
 			}
 			w := &row{ask: true, offered: true}
-			r.rows[id] = w
+			r.add(id, w)
 			r.schedule(id, w, r.cfg.Now())
 		}
 		r.mu.Unlock()

@@ -78,6 +78,7 @@ type App struct {
 	records  *bolt.Store
 	relay    *relay.Relay
 	presence *presence
+	pace     *pace
 	apps     *apps.Registry
 	localKey string // for commands, while this runs
 	hub      *status.Hub
@@ -130,7 +131,9 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	return a, a.openServer(ctx, service, ring)
 }
 
-func newApp(o Options) *App { return &App{o: o, hub: status.NewHub(mostFollowers, otpOf)} }
+func newApp(o Options) *App {
+	return &App{o: o, hub: status.NewHub(mostFollowers, otpOf), pace: newPace(o.Config.MaxWait, o.Now)}
+}
 
 func (a *App) openService(secret keys.Secret, ring *keys.Ring) (*otp.Service, *keys.SealKeys, error) {
 	seal := keys.DeriveSealKeys(secret, a.o.Config.SecretPrevious)
@@ -245,7 +248,7 @@ func (a *App) openAPI(ctx context.Context, service *otp.Service, ring *keys.Ring
 	}
 	a.server, err = api.New(api.Options{
 		OTPs: service, Callers: a.apps, Limiter: apps.NewLimiter(a.o.Now), Texts: texts, Deliveries: deliveries, Live: a.hub,
-		Admission: a.presence, Health: a, Proxies: a.o.Config.TrustedProxies, Now: a.o.Now, Logger: a.o.Logger,
+		Admission: &admission{a.presence, a.pace, a.relay.Waiting}, Health: a, Proxies: a.o.Config.TrustedProxies, Now: a.o.Now, Logger: a.o.Logger,
 	})
 	return madeKey{text: made, digest: digest}, err
 }

@@ -46,6 +46,13 @@ func (a *App) withdrawn(id job.ID) {
 
 func (a *App) noted(_ context.Context, statuses []job.Status) error {
 	a.relay.Note(statuses)
+	taken := 0
+	for _, s := range statuses {
+		if s.State == job.Sending && s.Try == 1 {
+			taken++
+		}
+	}
+	a.pace.took(taken)
 	return nil
 }
 

@@ -89,6 +89,17 @@ func (p *presence) trusted(pool string, now time.Time) bool {
 	return !p.trust.IsZero() && now.Sub(p.trust) < p.grace
 }
 
+// working says that a session of the pool is up now, and that the queue can be reached.
+func (p *presence) working(pool string) bool {
+	if !p.connected() {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	up, seen := p.lastUp[pool]
+	return seen && p.now().Sub(up) < freshFor
+}
+
 // stop refuses everything from now on.
 func (p *presence) stop() {
 	p.mu.Lock()

@@ -1,0 +1,96 @@
+package apiapp
+
+import (
+	"sync"
+	"time"
+
+	"wabek/internal/api"
+)
+
+const (
+	// paceWindow is how long a backlog must stand before the pace at which it is taken says something: until then it
+	// may be a burst that the sessions haven't had time for.
+	paceWindow = 8 * time.Second
+	// paceBacklog is a backlog that is none: an OTP behind so few isn't late.
+	paceBacklog = 20
+	// longestRefusal bounds what a client is told to wait.
+	longestRefusal = time.Minute
+)
+
+// pace is how fast sessions take jobs, and so whether an OTP issued now would arrive in time. It measures only while
+// jobs wait: then the sessions do what they can.
+type pace struct {
+	most time.Duration // an OTP may wait for its session so long; 0 for no bound
+	now  func() time.Time
+
+	mu      sync.Mutex
+	since   time.Time                                             // since when a backlog stands; zero where none does
+	seconds [paceWindow/time.Second + 1]struct{ at, taken int64 } // those of the window, and the one that is running
+}
+
+func newPace(most time.Duration, now func() time.Time) *pace { return &pace{most: most, now: now} }
+
+// took notes that sessions have taken jobs.
+func (p *pace) took(jobs int) {
+	if jobs == 0 {
+		return
+	}
+	second := p.now().Unix()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	slot := &p.seconds[second%int64(len(p.seconds))]
+	if slot.at != second {
+		slot.at, slot.taken = second, 0
+	}
+	slot.taken += int64(jobs)
+}
+
+// admit says whether one more job may join those that wait. known is false while the queue or the sessions are away:
+// another rule decides then, and what waits says nothing of the pace.
+func (p *pace) admit(waiting int64, known bool) error {
+	if p.most == 0 {
+		return nil
+	}
+	now := p.now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case !known || waiting < paceBacklog:
+		p.since = time.Time{}
+		return nil
+	case p.since.IsZero():
+		p.since = now
+		return nil
+	case now.Sub(p.since) < paceWindow:
+		return nil
+	}
+	taken, running := int64(0), now.Unix()
+	for _, s := range p.seconds {
+		if s.at < running && s.at >= running-int64(paceWindow/time.Second) {
+			taken += s.taken
+		}
+	}
+	wait := longestRefusal + p.most
+	if taken > 0 {
+		wait = time.Duration(float64(waiting) / float64(taken) * float64(paceWindow))
+	}
+	if wait <= p.most {
+		return nil
+	}
+	return &api.Refusal{Code: api.CodeOverloaded, RetryAfter: min(wait-p.most, longestRefusal)}
+}
+
+// admission asks both: whether sessions are there, and whether they would get to it in time.
+type admission struct {
+	presence *presence
+	pace     *pace
+	waiting  func() int64
+}
+
+// Admit is api.Admission's.
+func (a *admission) Admit(pool string) error {
+	if err := a.presence.Admit(pool); err != nil {
+		return err
+	}
+	return a.pace.admit(a.waiting(), a.presence.working(pool))
+}
