@@ -188,6 +188,7 @@ func (s *Server) routes() {
 	e.GET("/api/v1/otp/:id", s.guarded(apps.ScopeRead, s.show))
 	e.GET("/api/v1/otp/:id/events", s.guarded(apps.ScopeRead, s.events))
 	s.adminRoutes(e)
+	s.docRoutes(e)
 	for path, handle := range map[string]echo.HandlerFunc{
 		"/healthz": s.healthz, "/readyz": s.readyz, docsPath: s.docs,
 	} {
