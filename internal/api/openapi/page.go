@@ -170,7 +170,7 @@ func (b *builder) operation(method, path string, shared []parameter, o *operatio
 	for _, m := range o.RequestBody.Content {
 		v.Body = b.body(m.Value)
 	}
-	v.Curl = curl(method, target, len(v.Scopes) > 0, v.Body)
+	v.Curl = curl(method, target, len(v.Scopes) > 0, sample(o))
 	for _, r := range o.Responses {
 		v.Responses = append(v.Responses, b.response(r.Name, r.Value))
 	}
@@ -178,7 +178,7 @@ func (b *builder) operation(method, path string, shared []parameter, o *operatio
 }
 
 // curl is a line that makes the request.
-func curl(method, target string, key bool, body *bodyView) string {
+func curl(method, target string, key bool, body string) string {
 	line := "curl "
 	if method != http.MethodGet {
 		line += "-X " + method + " "
@@ -187,10 +187,22 @@ func curl(method, target string, key bool, body *bodyView) string {
 	if key {
 		line += ` -H "X-API-Key: $WABEK_API_KEY"`
 	}
-	if body != nil && len(body.Examples) > 0 {
-		line += " \\\n  -d '" + body.Examples[0].Text + "'"
+	if body != "" {
+		line += " \\\n  -d '" + body + "'"
 	}
 	return line
+}
+
+// sample is the first example of an operation's body.
+func sample(o *operation) string {
+	if len(o.RequestBody.Content) == 0 {
+		return ""
+	}
+	m := o.RequestBody.Content[0].Value
+	if len(m.Examples) > 0 {
+		return text(m.Examples[0].Value.Value)
+	}
+	return text(m.Example)
 }
 
 func (b *builder) response(status string, r response) responseView {
@@ -228,10 +240,10 @@ func (b *builder) body(m media) *bodyView {
 	f := b.whole(m.Schema)
 	v := &bodyView{Schema: f.Schema, Note: f.Description, Fields: f.Fields}
 	if len(m.Example) > 0 {
-		v.Examples = []exampleView{{Text: text(m.Example)}}
+		v.Examples = []exampleView{{Text: pretty(m.Example)}}
 	}
 	for _, e := range m.Examples {
-		v.Examples = append(v.Examples, exampleView{Summary: e.Value.Summary, Text: text(e.Value.Value)})
+		v.Examples = append(v.Examples, exampleView{Summary: e.Value.Summary, Text: pretty(e.Value.Value)})
 	}
 	return v
 }
@@ -332,6 +344,20 @@ func text(raw json.RawMessage) string {
 		return ""
 	}
 	return line.String()
+}
+
+// pretty is a value as JSON on as many lines as it needs, and a string as it is.
+func pretty(raw json.RawMessage) string {
+	const wide = 72 // characters that fit on a line of the page
+	line := text(raw)
+	if len(line) <= wide || raw[0] == '"' {
+		return line
+	}
+	var lines bytes.Buffer
+	if err := json.Indent(&lines, raw, "", "  "); err != nil {
+		return line
+	}
+	return lines.String()
 }
 
 // prose shows the little of Markdown that our own texts use: paragraphs, **bold** and `code`.
