@@ -83,9 +83,9 @@ type e2e struct {
 // both sends to one number by a POST and by the bare client, one after the other, and returns how many ms each took
 // until the phone showed it.
 func (t *e2e) both(ctx context.Context, n uint64) (p pair, err error) {
-	request := newIssueTemplate(benchKey)
+	request := newIssueTemplate(benchKey, false)
 	text := request.fill(n)
-	digits := string(text[request.at : request.at+len(phonePlace)])
+	digits := string(text[request.at[0] : request.at[0]+len(phonePlace)])
 	p.ours, err = t.shown(ctx, digits, func() (time.Time, error) {
 		start := time.Now()
 		status, body, err := t.wire.roundTrip(text)

@@ -75,7 +75,7 @@ func issueCase(ctx context.Context, l *lab, loader *child, ceiling *stand, conns
 		return result{}, err
 	}
 	defer func() { err = errors.Join(err, ours.end()) }()
-	n := &node{stand: ours, loader: loader}
+	n := &node{stand: ours, loader: loader, once: l.once}
 	if _, _, err := n.issue(ctx, conns, l.phase/10); err != nil { // code and pages are warm from here on
 		return result{}, err
 	}
@@ -102,6 +102,7 @@ type node struct {
 	*stand
 	loader *child
 	next   uint64 // number that has had no OTP yet
+	once   bool   // requests have idempotency keys
 }
 
 // issue is a phase whose rate counts the time until all that was accepted is published. What it left in the queue is
@@ -121,7 +122,7 @@ func (n *node) load(ctx context.Context, conns int, d time.Duration) (r phaseRes
 	}
 	cpu, err := cpuOf(ctx, n.child, func() error {
 		r, err = ask[phaseResult](ctx, n.loader, "phase", phaseSpec{
-			Addr: n.addr, Key: benchKey, Conns: conns, For: d, First: n.next, Want: `{"success":true,"otpId":"`,
+			Addr: n.addr, Key: benchKey, Conns: conns, For: d, Once: n.once, First: n.next, Want: `{"success":true,"otpId":"`,
 		})
 		if err != nil {
 			return err

@@ -24,6 +24,7 @@ type phaseSpec struct {
 	Conns int           `json:"conns"`
 	For   time.Duration `json:"for"`
 
+	Once  bool   `json:"once"`  // issue: with idempotency keys
 	First uint64 `json:"first"` // issue: the first number; each request takes the next
 	Codes string `json:"codes"` // verify: a file of ids and codes, one codeSize long
 	From  int64  `json:"from"`  // verify: the first code to use,
@@ -115,7 +116,7 @@ func load(s phaseSpec, codes []byte) (phaseResult, error) {
 // requests gives the requests of one connection, nil after the last.
 func (s phaseSpec) requests(next *atomic.Int64, codes []byte) func() []byte {
 	if s.Codes == "" {
-		t := newIssueTemplate(s.Key)
+		t := newIssueTemplate(s.Key, s.Once)
 		return func() []byte { return t.fill(s.First + uint64(next.Add(1)-1)) } //nolint:gosec // counts up from 0
 	}
 	t := newVerifyTemplate(s.Key)

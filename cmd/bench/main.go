@@ -40,6 +40,7 @@ type options struct {
 	tenMillion bool
 	profile    string
 	only       int
+	once       bool
 	records    int // of the store, instead of a million
 }
 
@@ -95,6 +96,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	flags.BoolVar(&o.quick, "quick", false, "end within 40 seconds: fewer and shorter phases, wider spreads")
 	flags.BoolVar(&o.million, "million", false, "issue: only beside a million records")
 	flags.BoolVar(&o.tenMillion, "ten-million", false, "issue: only beside ten million records (some 5 GB of disk)")
+	flags.BoolVar(&o.once, "keys", false, "issue: each request has an Idempotency-Key")
 	flags.IntVar(&o.only, "only", 0, "measure only with this many requests at once, and not the store alone")
 	flags.StringVar(&o.profile, "profile", "", "write a CPU profile of the process under test to this `file`")
 	if len(args) == 0 {

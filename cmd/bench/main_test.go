@@ -147,7 +147,10 @@ func TestAbove_JudgesTheDifference(t *testing.T) {
 
 func TestTemplates_FillInPlace(t *testing.T) {
 	t.Parallel()
-	require.Contains(t, string(newIssueTemplate("k").fill(1234)), `{"phone":"+905000001234","purpose":"verification"}`)
+	require.Contains(t, string(newIssueTemplate("k", false).fill(1234)), `{"phone":"+905000001234","purpose":"verification"}`)
+	once := string(newIssueTemplate("k", true).fill(1234))
+	require.Contains(t, once, "Idempotency-Key: 905000001234\r\n")
+	require.Contains(t, once, `{"phone":"+905000001234","purpose":"verification"}`)
 	id, code := "11111111-2222-7333-8444-555555555555", "012345"
 	require.Contains(t, string(newVerifyTemplate("k").fill([]byte(id+code))), `{"otp_id":"`+id+`","otp":"`+code+`"}`)
 }

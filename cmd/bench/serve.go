@@ -35,6 +35,7 @@ func runServe(ctx context.Context, args []string, in io.Reader, out io.Writer) e
 	}
 	environ := []string{
 		"WABEK_ADDR=127.0.0.1:0", "WABEK_DATA_DIR=" + *dir, "WABEK_API_KEY=" + benchKey, "WABEK_SECRET=" + benchSecret,
+		"WABEK_MAX_WAIT=10m", // jobs wait between the phases, as nothing takes them in one
 	}
 	if *sim != "" {
 		environ = append(environ, "WABEK_WHATSAPP_ENDPOINT="+*sim, "WABEK_WHATSAPP_ROOT_KEY="+*rootKey)

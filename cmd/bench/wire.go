@@ -80,27 +80,41 @@ const (
 	verifyBody = `{"otp_id":"` + idPlace + `","otp":"` + codePlace + `"}`
 )
 
-// template is a request whose body has places to fill in.
-func template(path, key, body string) []byte {
-	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Api-Key: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-		path, key, len(body), body)
+// template is a request whose body has places to fill in; more are headers, each with its end of line.
+func template(path, key, more, body string) []byte {
+	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Api-Key: %s\r\n%sContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		path, key, more, len(body), body)
 }
 
 // issueRequest asks for an OTP for number n, of those that begin with +905: a mobile number as far as lengths go.
 type issueTemplate struct {
 	text []byte
-	at   int
+	at   []int // where the number goes
 }
 
-func newIssueTemplate(key string) issueTemplate {
-	text := template(pathIssue, key, issueBody)
-	return issueTemplate{text: text, at: bytes.LastIndex(text, []byte(phonePlace))}
+// newIssueTemplate makes one; with once its requests have idempotency keys too.
+func newIssueTemplate(key string, once bool) issueTemplate {
+	more := ""
+	if once {
+		more = "Idempotency-Key: " + phonePlace + "\r\n"
+	}
+	t := issueTemplate{text: template(pathIssue, key, more, issueBody)}
+	for from := 0; ; {
+		i := bytes.Index(t.text[from:], []byte(phonePlace))
+		if i < 0 {
+			return t
+		}
+		t.at = append(t.at, from+i)
+		from += i + 1
+	}
 }
 
 func (t issueTemplate) fill(n uint64) []byte {
-	for i := t.at + len(phonePlace) - 1; i >= t.at+len("905"); i-- {
-		t.text[i] = byte('0' + n%10)
-		n /= 10
+	for _, at := range t.at {
+		for i, rest := at+len(phonePlace)-1, n; i >= at+len("905"); i-- {
+			t.text[i] = byte('0' + rest%10)
+			rest /= 10
+		}
 	}
 	return t.text
 }
@@ -114,7 +128,7 @@ type verifyTemplate struct {
 }
 
 func newVerifyTemplate(key string) verifyTemplate {
-	text := template(pathVerify, key, verifyBody)
+	text := template(pathVerify, key, "", verifyBody)
 	return verifyTemplate{text: text, atID: bytes.LastIndex(text, []byte(idPlace)), atCode: bytes.LastIndex(text, []byte(codePlace))}
 }
 

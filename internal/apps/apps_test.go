@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"wabek/internal/apps"
+	"wabek/internal/keys"
 	"wabek/internal/otp"
 	"wabek/internal/phone"
 )
@@ -81,7 +82,7 @@ func (k *kit) open(t *testing.T) {
 	t.Helper()
 	var err error
 	k.Registry, err = apps.Open(t.Context(), apps.Config{
-		Documents: k.docs, Default: defaults(), Fixed: []apps.FixedKey{{ID: "fixed", Digest: apps.DigestOf(fixed), Scopes: apps.Scopes()}}, PhoneKey: []byte("key"),
+		Documents: k.docs, Default: defaults(), Fixed: []apps.FixedKey{{ID: "fixed", Digest: apps.DigestOf(fixed), Scopes: apps.Scopes()}}, PhoneKey: keys.NewMAC([]byte("key")),
 		Now: k.clock, Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)

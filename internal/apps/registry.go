@@ -34,9 +34,9 @@ const (
 // Config is what a Registry needs; all of it.
 type Config struct {
 	Documents Documents
-	Default   Settings   // of the default app, complete
-	Fixed     []FixedKey // keys of the default app that aren't stored here
-	PhoneKey  []byte     // keys the hashes of test numbers
+	Default   Settings    // of the default app, complete
+	Fixed     []FixedKey  // keys of the default app that aren't stored here
+	PhoneKey  phone.Keyed // keys the hashes of test numbers
 	Now       func() time.Time
 	Logger    *slog.Logger
 }

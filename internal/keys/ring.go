@@ -1,9 +1,7 @@
 package keys
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"log/slog"
@@ -28,17 +26,17 @@ type Wrapped struct {
 
 // Ring holds the data keys, unwrapped. It doesn't change once made and prints as [keys].
 type Ring struct {
-	peppers   map[uint32][]byte
+	peppers   map[uint32]*MAC
 	pepper    uint32
-	phoneHash []byte
-	messageID []byte
+	phoneHash *MAC
+	messageID *MAC
 }
 
 // OpenRing unwraps the stored data keys and makes those that are missing. Where it made one, or one was
 // wrapped under previous, which may be zero, it returns the whole set to store; else nil.
 // The error is ErrWrongSecret where a key opens under neither.
 func OpenRing(stored []Wrapped, current, previous Secret) (*Ring, []Wrapped, error) {
-	r := &Ring{peppers: map[uint32][]byte{}}
+	r := &Ring{peppers: map[uint32]*MAC{}}
 	kek := wrappingKey(current)
 	var keks []*sealKey
 	keks = append(keks, kek)
@@ -72,7 +70,7 @@ func OpenRing(stored []Wrapped, current, previous Secret) (*Ring, []Wrapped, err
 // RotatePepper returns a ring whose new codes are digested under a fresh pepper, and the set to store.
 // Codes already issued go on to verify: their records name the pepper of their day.
 func (r *Ring) RotatePepper(current Secret) (*Ring, []Wrapped) {
-	next := &Ring{peppers: map[uint32][]byte{}, phoneHash: r.phoneHash, messageID: r.messageID, pepper: r.pepper}
+	next := &Ring{peppers: map[uint32]*MAC{}, phoneHash: r.phoneHash, messageID: r.messageID, pepper: r.pepper}
 	maps.Copy(next.peppers, r.peppers)
 	raw := make([]byte, keySize)
 	_, _ = rand.Read(raw) // never fails
@@ -83,12 +81,12 @@ func (r *Ring) RotatePepper(current Secret) (*Ring, []Wrapped) {
 func (r *Ring) hold(use string, id uint32, raw []byte) {
 	switch use {
 	case UsePepper:
-		r.peppers[id] = raw
+		r.peppers[id] = NewMAC(raw)
 		r.pepper = max(r.pepper, id)
 	case UsePhoneHash:
-		r.phoneHash = raw
+		r.phoneHash = NewMAC(raw)
 	case UseMessageID:
-		r.messageID = raw
+		r.messageID = NewMAC(raw)
 	}
 }
 
@@ -105,12 +103,12 @@ func (r *Ring) has(use string) bool {
 
 func (r *Ring) wrap(kek *sealKey) []Wrapped {
 	var out []Wrapped
-	add := func(use string, id uint32, raw []byte) {
-		out = append(out, Wrapped{Use: use, ID: id, Sealed: kek.seal(wrapBind(use, id), raw)})
+	add := func(use string, id uint32, m *MAC) {
+		out = append(out, Wrapped{Use: use, ID: id, Sealed: kek.seal(wrapBind(use, id), m.key)})
 	}
 	for id := uint32(1); id <= r.pepper; id++ {
-		if raw, ok := r.peppers[id]; ok {
-			add(UsePepper, id, raw)
+		if m, ok := r.peppers[id]; ok {
+			add(UsePepper, id, m)
 		}
 	}
 	add(UsePhoneHash, 1, r.phoneHash)
@@ -141,21 +139,20 @@ func wrappingKey(s Secret) *sealKey {
 }
 
 // Pepper is the current pepper and its id, which the record of a code names.
-func (r *Ring) Pepper() (id uint32, key []byte) { return r.pepper, r.peppers[r.pepper] }
+func (r *Ring) Pepper() (id uint32, pepper *MAC) { return r.pepper, r.peppers[r.pepper] }
 
 // PepperByID is the pepper that an older record names; nil where it isn't held.
-func (r *Ring) PepperByID(id uint32) []byte { return r.peppers[id] }
+func (r *Ring) PepperByID(id uint32) *MAC { return r.peppers[id] }
 
 // PhoneHashKey keys phone.Number.Hash.
-func (r *Ring) PhoneHashKey() []byte { return r.phoneHash }
+func (r *Ring) PhoneHashKey() *MAC { return r.phoneHash }
 
 // MessageID is the WhatsApp id of a job: 3EB0 and 18 upper-case hex digits, the shape that WhatsApp's own
 // web client uses, from HMAC-SHA-256 of the job's id. The same job always has the same one, because a
 // phone shows a repeated id of one sender once.
 func (r *Ring) MessageID(jobID string) string {
-	mac := hmac.New(sha256.New, r.messageID)
-	mac.Write([]byte(jobID))
-	return "3EB0" + strings.ToUpper(hex.EncodeToString(mac.Sum(nil)[:9]))
+	sum := r.messageID.Sum([]byte(jobID))
+	return "3EB0" + strings.ToUpper(hex.EncodeToString(sum[:9]))
 }
 
 // String hides the keys.

@@ -45,21 +45,20 @@ type Digest struct {
 }
 
 func newDigest(ring *keys.Ring, id ID, code string) Digest {
-	pepper, key := ring.Pepper()
-	return Digest{Pepper: pepper, Sum: sum(key, id, code)}
+	pepperID, pepper := ring.Pepper()
+	return Digest{Pepper: pepperID, Sum: sum(pepper, id, code)}
 }
 
 // matches compares in constant time. A pepper that the ring doesn't hold matches nothing.
 func (d Digest) matches(ring *keys.Ring, id ID, code string) bool {
-	key := ring.PepperByID(d.Pepper)
-	got := sum(key, id, code)
-	return key != nil && hmac.Equal(got[:], d.Sum[:])
+	pepper := ring.PepperByID(d.Pepper)
+	if pepper == nil {
+		return false
+	}
+	got := sum(pepper, id, code)
+	return hmac.Equal(got[:], d.Sum[:])
 }
 
-func sum(key []byte, id ID, code string) (out [sha256.Size]byte) {
-	mac := hmac.New(sha256.New, key)
-	mac.Write(id[:])
-	mac.Write([]byte(code))
-	mac.Sum(out[:0])
-	return out
+func sum(pepper *keys.MAC, id ID, code string) [sha256.Size]byte {
+	return pepper.Sum(id[:], []byte(code))
 }

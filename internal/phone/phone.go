@@ -5,7 +5,6 @@
 package phone
 
 import (
-	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -135,10 +134,14 @@ func (n Number) LogValue() slog.Value { return slog.StringValue(n.Masked()) }
 // MarshalText is Masked: a Number can't be read back from JSON, on purpose.
 func (n Number) MarshalText() ([]byte, error) { return []byte(n.Masked()), nil }
 
-// Hash is HMAC-SHA-256 of the E.164 form under key, cut to 16 bytes. It must be keyed: all numbers of
-// a country fall to a bare hash in minutes.
-func (n Number) Hash(key []byte) Hash {
-	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(n.e164))
-	return Hash(mac.Sum(nil)[:HashSize])
+// Keyed is HMAC-SHA-256 under a key; *keys.MAC is.
+type Keyed interface {
+	Sum(parts ...[]byte) [sha256.Size]byte
+}
+
+// Hash is HMAC-SHA-256 of the E.164 form, cut to 16 bytes. It must be keyed: all numbers of a country fall to a bare
+// hash in minutes.
+func (n Number) Hash(key Keyed) Hash {
+	sum := key.Sum([]byte(n.e164))
+	return Hash(sum[:HashSize])
 }

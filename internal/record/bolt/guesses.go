@@ -20,7 +20,7 @@ func guessKey(app string, number phone.Hash) []byte {
 }
 
 func (g *group) guesses(key []byte) (otp.Guesses, error) {
-	value := g.tx.Bucket([]byte(bucketGuesses)).Get(key)
+	value := g.guessed.Get(key)
 	switch {
 	case value == nil:
 		return otp.Guesses{}, nil
@@ -31,10 +31,9 @@ func (g *group) guesses(key []byte) (otp.Guesses, error) {
 }
 
 func (g *group) setGuesses(key []byte, to otp.Guesses) {
-	bucket := g.tx.Bucket([]byte(bucketGuesses))
 	if to.Wrong == 0 {
 		if g.err == nil {
-			g.err = bucket.Delete(key)
+			g.err = g.guessed.Delete(key)
 			g.dirty = true
 		}
 		return
@@ -43,5 +42,5 @@ func (g *group) setGuesses(key []byte, to otp.Guesses) {
 	value[0] = guessVersion
 	binary.BigEndian.PutUint32(value[1:], uint32(to.Wrong)) //nolint:gosec // a count of tries
 	putTime(value[5:], to.Last)
-	g.put(bucket, key, value)
+	g.put(g.guessed, key, value)
 }

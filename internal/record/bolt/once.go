@@ -24,6 +24,15 @@ func onceKey(at int64, h otp.OnceHash) []byte {
 	return append(key, h[:]...)
 }
 
+// answers is the bucket, which many transactions don't need.
+func (g *group) answers() *bbolt.Bucket {
+	if g.once == nil {
+		g.once = g.tx.Bucket([]byte(bucketOnce))
+		g.once.FillPercent = fillPercent
+	}
+	return g.once
+}
+
 // answered returns what the operation answered before under its key, as an error; nil where it is new.
 func (g *group) answered(once *otp.Once) error {
 	if once == nil {
@@ -33,7 +42,7 @@ func (g *group) answered(once *otp.Once) error {
 	if !ok || at <= g.now.Add(-otp.OnceLife).UnixMilli() {
 		return nil
 	}
-	value := g.tx.Bucket([]byte(bucketOnce)).Get(onceKey(at, once.Key))
+	value := g.answers().Get(onceKey(at, once.Key))
 	switch {
 	case len(value) < len(once.Body): // of another key that begins alike
 		return nil
@@ -51,7 +60,7 @@ func (g *group) remember(once *otp.Once, answer []byte) {
 	now := g.now.UnixMilli()
 	start := len(g.arena)
 	g.arena = append(append(g.arena, once.Body[:]...), answer...)
-	g.put(g.tx.Bucket([]byte(bucketOnce)), onceKey(now, once.Key), g.arena[start:len(g.arena):len(g.arena)])
+	g.put(g.answers(), onceKey(now, once.Key), g.arena[start:len(g.arena):len(g.arena)])
 	g.store.once[indexOf(once.Key)] = now
 }
 
@@ -83,7 +92,7 @@ func (x onceIndex) load(answers *bbolt.Bucket, now time.Time) error {
 // forgetAnswers runs a step of the purge of answers: the oldest come first.
 func (g *group) forgetAnswers(o *op) {
 	limit := uint64(g.now.Add(-otp.OnceLife).UnixMilli())
-	answers := g.tx.Bucket([]byte(bucketOnce))
+	answers := g.answers()
 	var gone [][]byte
 	c := answers.Cursor()
 	for k, _ := c.First(); k != nil && binary.BigEndian.Uint64(k) <= limit; k, _ = c.Next() {

@@ -198,9 +198,11 @@ type group struct {
 	tx      *bbolt.Tx
 	records *bbolt.Bucket
 	outbox  *bbolt.Bucket
-	dirty   bool  // something has changed
-	err     error // the first failure of bbolt: the transaction can't be committed any more
-	pending int64 // change in the count of outbox rows
+	guessed *bbolt.Bucket
+	once    *bbolt.Bucket // nil until it is needed
+	dirty   bool          // something has changed
+	err     error         // the first failure of bbolt: the transaction can't be committed any more
+	pending int64         // change in the count of outbox rows
 	purged  int64
 }
 
@@ -212,7 +214,7 @@ func (g *group) run(ops []*op) error {
 	if err != nil {
 		return err
 	}
-	*g = group{store: s, now: s.o.Now(), arena: g.arena[:0], sends: g.sends[:0], tx: tx, records: tx.Bucket([]byte(bucketRecords)), outbox: tx.Bucket([]byte(bucketOutbox))}
+	*g = group{store: s, now: s.o.Now(), arena: g.arena[:0], sends: g.sends[:0], tx: tx, records: tx.Bucket([]byte(bucketRecords)), outbox: tx.Bucket([]byte(bucketOutbox)), guessed: tx.Bucket([]byte(bucketGuesses))}
 	g.records.FillPercent, g.outbox.FillPercent = fillPercent, fillPercent
 	for _, o := range ops {
 		if o.err = o.ctx.Err(); o.err == nil {
