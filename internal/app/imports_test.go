@@ -27,7 +27,12 @@ func mayImport() map[string]string {
 		"internal/apps":        "otp phone job",
 		"internal/api":         "api/openapi apps docs otp phone job status text",
 		"internal/api/openapi": "",
-		"docs":                 "",                   // pages that programs show too
+		// A whole API for the tests of what talks to one.
+		"internal/api/apitest": "api apps job keys otp record/bolt status text",
+		"docs":                 "", // pages that programs show too
+		"docs/snippets":        "",
+		"docs/snippets/go":     "client",
+		"client":               "",                   // for others' programs: the standard library alone
 		"internal/record/bolt": "otp job phone keys", // keys: it stores the wrapped ring
 		// The conformance suite runs the product's own service above a store.
 		"internal/record/recordtest": "otp job phone keys",
