@@ -344,3 +344,36 @@ func TestAdmin_LiftsALock(t *testing.T) {
 	status, _ = b.call(postVerify, try, "X-API-Key", key)
 	require.Equal(t, http.StatusOK, status)
 }
+
+// atOnce sends n requests at once and counts the answers by status.
+func (b *bundle) atOnce(n int, key string, body func(i int) string) map[int]int {
+	b.t.Helper()
+	statuses := make([]int, n)
+	var wait sync.WaitGroup
+	for i := range n {
+		wait.Go(func() { statuses[i] = b.do(http.MethodPost, "/api/v1/otp", body(i), "X-API-Key", key).status })
+	}
+	wait.Wait()
+	counts := map[int]int{}
+	for _, s := range statuses {
+		counts[s]++
+	}
+	return counts
+}
+
+func TestLimits_AreExactHoweverManyAskAtOnce(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	one := b.app("one", apps.Settings{CooldownSeconds: new(30)})
+	require.Equal(t, map[int]int{200: 1, 429: 499}, b.atOnce(500, one, func(int) string { return goodIssue }))
+	three := b.app("three", apps.Settings{PerHour: new(3)})
+	require.Equal(t, map[int]int{200: 3, 429: 197}, b.atOnce(200, three, func(int) string { return goodIssue }))
+	burst := b.app("burst", apps.Settings{RatePerSecond: new(1.0), Burst: new(37)})
+	require.Equal(t, map[int]int{200: 37, 429: 163}, b.atOnce(200, burst, func(i int) string {
+		return fmt.Sprintf(`{"phone":"+9055512%05d","purpose":"login"}`, i)
+	}))
+	address := b.app("address", apps.Settings{PerAddressHour: new(5)})
+	require.Equal(t, map[int]int{200: 5, 429: 45}, b.atOnce(50, address, func(i int) string {
+		return fmt.Sprintf(`{"phone":"+9055513%05d","purpose":"login","ip":"203.0.113.9"}`, i)
+	}))
+}

@@ -54,6 +54,18 @@ type bundle struct {
 	apps     *apps.Registry
 }
 
+// repeatable is a source that gives each test the same ids and codes.
+type repeatable struct {
+	mu   sync.Mutex
+	dice *mathrand.ChaCha8
+}
+
+func (r *repeatable) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.dice.Read(p)
+}
+
 type option func(*api.Options)
 
 func with(o api.OTPs) option { return func(a *api.Options) { a.OTPs = o } }
@@ -86,7 +98,7 @@ func setup(t *testing.T, options ...option) *bundle {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = b.store.Close() })
 	service, err := otp.NewService(b.store, ring, seal, otp.Policy{Length: 6, Expiry: 10 * time.Minute, MaxAttempts: 2},
-		mathrand.NewChaCha8([32]byte{}), now)
+		&repeatable{dice: mathrand.NewChaCha8([32]byte{})}, now)
 	require.NoError(t, err)
 	b.apps, err = apps.Open(t.Context(), apps.Config{
 		Documents: b.store, Fixed: []apps.FixedKey{{ID: "fixed", Digest: apps.DigestOf(apiKey), Scopes: apps.Scopes()}}, PhoneKey: ring.PhoneHashKey(), Now: now, Logger: logger,
