@@ -102,6 +102,31 @@ func FuzzBody(f *testing.F) {
 	})
 }
 
+// FuzzAdmin sends any body to the admin API: an answer or a problem, never a panic, never a 500.
+func FuzzAdmin(f *testing.F) {
+	for _, s := range []string{
+		`{"name":"shop","title":"Shop","perHour":3,"allowCountries":["TR"]}`, `{"name":"shop","testNumbers":{"a":"b"}}`, `{"ratePerSecond":1e308}`,
+		`{"app":"default","scopes":["otp"],"networks":["192.0.2.0/24"],"expiresInDays":1}`, `{"phone":"+905551234567","code":"424242"}`,
+		`{"expiresInDays":9223372036854775807}`, `{"networks":["::/0","x"]}`, "", "{}", "null", "{}{}", `{"name":null}`, `{"burst":-1,"locale":"x-"}`,
+	} {
+		f.Add(s)
+	}
+	h := nullServer(f)
+	f.Fuzz(func(t *testing.T, body string) {
+		for _, request := range []string{
+			"POST /api/v1/admin/apps", "PUT /api/v1/admin/apps/default", "POST /api/v1/admin/keys", "POST /api/v1/admin/apps/default/test-numbers",
+		} {
+			method, path, _ := strings.Cut(request, " ")
+			req := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
+			req.Header.Set("X-API-Key", apiKey)
+			rec := httptest.NewRecorder()
+			h.ServeHTTP(rec, req)
+			require.True(t, json.Valid(rec.Body.Bytes()))
+			require.Contains(t, []int{200, 201, 400, 409, 413}, rec.Code, "%s: %s", request, rec.Body)
+		}
+	})
+}
+
 // noop is the ceiling: an echo handler that only parses and answers.
 func noop() http.Handler {
 	e := echo.New()

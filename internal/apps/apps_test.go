@@ -78,14 +78,14 @@ func newKit(t *testing.T) *kit {
 
 func (k *kit) clock() time.Time { return time.Unix(k.now.Load(), 0) }
 
-func (k *kit) open(t *testing.T) {
-	t.Helper()
+func (k *kit) open(tb testing.TB) {
+	tb.Helper()
 	var err error
-	k.Registry, err = apps.Open(t.Context(), apps.Config{
+	k.Registry, err = apps.Open(tb.Context(), apps.Config{
 		Documents: k.docs, Default: defaults(), Fixed: []apps.FixedKey{{ID: "fixed", Digest: apps.DigestOf(fixed), Scopes: apps.Scopes()}}, PhoneKey: keys.NewMAC([]byte("key")),
 		Now: k.clock, Logger: slog.New(slog.DiscardHandler),
 	})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 }
 
 var home = netip.MustParseAddr("192.0.2.7")
