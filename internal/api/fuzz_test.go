@@ -16,6 +16,7 @@ import (
 	"wabek/internal/api"
 	"wabek/internal/apps"
 	"wabek/internal/job"
+	"wabek/internal/keys"
 	"wabek/internal/otp"
 	"wabek/internal/status"
 	"wabek/internal/text"
@@ -52,7 +53,8 @@ func nullServer(tb testing.TB) http.Handler {
 	tb.Helper()
 	logger := slog.New(slog.DiscardHandler)
 	registry, err := apps.Open(tb.Context(), apps.Config{
-		Documents: none{}, Default: defaultSettings(), Fixed: []apps.FixedKey{{ID: "fixed", Digest: apps.DigestOf(apiKey), Scopes: apps.Scopes()}}, Now: time.Now, Logger: logger,
+		Documents: none{}, Default: defaultSettings(), Fixed: []apps.FixedKey{{ID: "fixed", Digest: apps.DigestOf(apiKey), Scopes: apps.Scopes()}}, PhoneKey: keys.NewMAC([]byte("key")),
+		Now: time.Now, Logger: logger,
 	})
 	require.NoError(tb, err)
 	texts, err := text.Load("")
