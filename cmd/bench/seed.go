@@ -96,6 +96,10 @@ func (r recordingStore) Get(ctx context.Context, id otp.ID) (otp.Record, error) 
 	return r.s.store.Get(ctx, id)
 }
 
+func (r recordingStore) Answered(ctx context.Context, once *otp.Once) error {
+	return r.s.store.Answered(ctx, once)
+}
+
 func (r recordingStore) Forgive(ctx context.Context, app string, number phone.Hash) error {
 	return r.s.store.Forgive(ctx, app, number)
 }

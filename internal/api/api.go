@@ -48,6 +48,7 @@ type OTPs interface {
 	Cancel(ctx context.Context, app string, id otp.ID) (otp.Record, error)
 	Find(ctx context.Context, app string, id otp.ID) (otp.Record, error)
 	Unlock(ctx context.Context, app string, number phone.Number) error
+	Answered(ctx context.Context, app, operation string, once *otp.Idempotency) error
 }
 
 // Callers knows apps and keys; apps.Registry does.

@@ -205,6 +205,20 @@ func TestIdempotencyKey_A429IsNotRemembered(t *testing.T) {
 	b.newID(goodIssue, "X-API-Key", key, "Idempotency-Key", "k")
 }
 
+func TestIdempotencyKey_AnAnswerHoldsWhateverIsRefusedNow(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	key := b.app("shop", apps.Settings{RatePerSecond: new(0.001), Burst: new(1)})
+	first := b.newID(goodIssue, "X-API-Key", key, "Idempotency-Key", "k")
+	status, _ := b.call(postOTP, goodIssue, "X-API-Key", key, "Idempotency-Key", "another")
+	require.Equal(t, http.StatusTooManyRequests, status)
+	require.Equal(t, first, b.newID(goodIssue, "X-API-Key", key, "Idempotency-Key", "k"))
+	b.policy.refusal = &api.Refusal{Code: api.CodeNoSession}
+	require.Equal(t, first, b.newID(goodIssue, "X-API-Key", key, "Idempotency-Key", "k"))
+	status, _ = b.call(postOTP, `{"phone":"+905551234567","purpose":"other"}`, "X-API-Key", key, "Idempotency-Key", "k")
+	require.Equal(t, http.StatusUnprocessableEntity, status)
+}
+
 func TestIssue_WhatElseItTakes(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -2,7 +2,6 @@ package api
 
 import (
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"net/http"
 
@@ -25,7 +24,7 @@ func (s *Server) issue(c echo.Context, by apps.Caller) error {
 	if err != nil {
 		return err
 	}
-	once, done, err := s.idempotency(c, by, "issue", q)
+	once, done, err := s.idempotency(c, by, otp.OpIssue, q)
 	if err != nil {
 		return err
 	}
@@ -33,15 +32,12 @@ func (s *Server) issue(c echo.Context, by apps.Caller) error {
 	request.Once, request.Answer = once, answerIssued
 	if !request.Test {
 		if err := s.admit(&request, q, by.App); err != nil {
-			return err
+			return s.refuse(c, by, otp.OpIssue, once, err)
 		}
 	}
 	issued, err := s.o.OTPs.Issue(c.Request().Context(), request)
-	if replay := new(otp.Replay); errors.As(err, &replay) {
-		return s.replay(c, replay)
-	}
 	if err != nil {
-		return err
+		return s.answered(c, err)
 	}
 	s.trace(c, "otp issued", issued.ID)
 	x.answer = appendIssued(x.answer[:0], issued)
@@ -72,18 +68,15 @@ func (s *Server) verify(c echo.Context, by apps.Caller) error {
 	if err != nil {
 		return err
 	}
-	once, done, err := s.idempotency(c, by, "verify", q)
+	once, done, err := s.idempotency(c, by, otp.OpVerify, q)
 	if err != nil {
 		return err
 	}
 	defer done()
 	try.Once, try.Answer = once, answerTried
 	tried, err := s.o.OTPs.Verify(c.Request().Context(), try)
-	if replay := new(otp.Replay); errors.As(err, &replay) {
-		return s.replay(c, replay)
-	}
 	if err != nil {
-		return err
+		return s.answered(c, err)
 	}
 	if tried.ID != (otp.ID{}) {
 		s.trace(c, "otp tried", tried.ID)
@@ -99,20 +92,17 @@ func (s *Server) resend(c echo.Context, by apps.Caller) error {
 	if err != nil {
 		return err
 	}
-	once, done, err := s.idempotency(c, by, "resend", id)
+	once, done, err := s.idempotency(c, by, otp.OpResend, id)
 	if err != nil {
 		return err
 	}
 	defer done()
 	if err := s.o.Admission.Admit(by.App.Pool); err != nil {
-		return err
+		return s.refuse(c, by, otp.OpResend, once, err)
 	}
 	issued, err := s.o.OTPs.Resend(c.Request().Context(), otp.Again{App: by.App.Name, ID: id, Limits: by.App.Limits, Once: once, Answer: answerIssued})
-	if replay := new(otp.Replay); errors.As(err, &replay) {
-		return s.replay(c, replay)
-	}
 	if err != nil {
-		return err
+		return s.answered(c, err)
 	}
 	s.trace(c, "otp sent again", id)
 	s.o.Live.Nudge(id.String())

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"sync"
 
@@ -47,8 +48,20 @@ func usableOnceKey(key string) bool {
 	return key != "" && len(key) <= longest
 }
 
-// replay answers as before.
-func (s *Server) replay(c echo.Context, r *otp.Replay) error {
+// answered answers as before where the error says that the request was answered before.
+func (s *Server) answered(c echo.Context, err error) error {
+	var replay *otp.Replay
+	if !errors.As(err, &replay) {
+		return err
+	}
 	c.Response().Header().Set("Idempotent-Replayed", "true")
-	return s.write(c, http.StatusOK, r.Answer)
+	return s.write(c, http.StatusOK, replay.Answer)
+}
+
+// refuse refuses a request, unless it was answered before: that answer holds, whatever is refused now.
+func (s *Server) refuse(c echo.Context, by apps.Caller, operation string, once *otp.Idempotency, refusal error) error {
+	if err := s.o.OTPs.Answered(c.Request().Context(), by.App.Name, operation, once); err != nil {
+		return s.answered(c, err)
+	}
+	return refusal
 }

@@ -224,6 +224,8 @@ type otps struct {
 	resend   func(context.Context, otp.Again) (otp.Issued, error)
 }
 
+func (o otps) Answered(context.Context, string, string, *otp.Idempotency) error { return nil }
+
 func (o otps) Resend(ctx context.Context, a otp.Again) (otp.Issued, error) { return o.resend(ctx, a) }
 
 func (o otps) Issue(ctx context.Context, r otp.Request) (otp.Issued, error) { return o.issue(ctx, r) }

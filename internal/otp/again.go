@@ -59,7 +59,7 @@ type Again struct {
 func (s *Service) Resend(ctx context.Context, a Again) (Issued, error) {
 	var once *Once
 	if a.Once != nil {
-		once = NewOnce(s.ring, a.App, "resend", a.Once.Key, a.Once.Content)
+		once = NewOnce(s.ring, a.App, OpResend, a.Once.Key, a.Once.Content)
 	}
 	out, err := s.resend(ctx, a, once)
 	if err != nil {
@@ -76,7 +76,7 @@ func (s *Service) resendOpen(ctx context.Context, r Request) (Issued, error) {
 	}
 	var once *Once
 	if r.Once != nil {
-		once = NewOnce(s.ring, r.App, "issue", r.Once.Key, r.Once.Content)
+		once = NewOnce(s.ring, r.App, OpIssue, r.Once.Key, r.Once.Content)
 	}
 	out, err := s.resend(ctx, Again{App: r.App, ID: id, Limits: r.Limits, Answer: r.Answer}, once)
 	if err != nil {
@@ -102,7 +102,8 @@ func (s *Service) resend(ctx context.Context, a Again, once *Once) (Issued, erro
 		}
 		out := issued(next)
 		if once != nil {
-			once.Answer = func() []byte { return a.Answer(out) }
+			answer := a.Answer(out)
+			once.Answer = func() []byte { return answer }
 		}
 		err = s.store.Update(ctx, a.ID, Change{Once: once, Job: envelope, Rule: func(r *Record, h *History) error {
 			now := s.now()
@@ -174,6 +175,15 @@ func (s *Service) Cancel(ctx context.Context, app string, id ID) (Record, error)
 		return Record{}, fmt.Errorf("cancel OTP: %w", err)
 	}
 	return out, nil
+}
+
+// Answered gives the answer that an operation of an app had under an idempotency key, as an error; for whoever is about
+// to refuse a request that may have been answered before. Errors: those of Store.Answered.
+func (s *Service) Answered(ctx context.Context, app, operation string, once *Idempotency) error {
+	if once == nil {
+		return nil
+	}
+	return s.store.Answered(ctx, NewOnce(s.ring, app, operation, once.Key, once.Content))
 }
 
 // Unlock ends a phone's row of wrong codes, so that codes are sent to it and tried for it again. Errors: those of

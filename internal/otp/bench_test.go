@@ -28,6 +28,8 @@ func (s *noStore) Update(_ context.Context, _ otp.ID, c otp.Change) error {
 
 func (s *noStore) Get(context.Context, otp.ID) (otp.Record, error) { return s.record, nil }
 
+func (s *noStore) Answered(context.Context, *otp.Once) error { return nil }
+
 func (s *noStore) Forgive(context.Context, string, phone.Hash) error { return nil }
 
 func (s *noStore) Latest(context.Context, string, phone.Hash, string) (otp.ID, error) {

@@ -47,6 +47,13 @@ func NewOnce(ring *keys.Ring, app, operation, key string, content []byte) *Once 
 	}
 }
 
+// Operations that idempotency keys are for.
+const (
+	OpIssue  = "issue"
+	OpVerify = "verify"
+	OpResend = "resend"
+)
+
 func onceHash(ring *keys.Ring, parts ...[]byte) OnceHash {
 	text := []byte("once")
 	for _, p := range parts {

@@ -136,6 +136,8 @@ func (f *fixture) Get(_ context.Context, id otp.ID) (otp.Record, error) {
 	return f.draft.Record, f.err
 }
 
+func (f *fixture) Answered(context.Context, *otp.Once) error { return f.err }
+
 func (f *fixture) Forgive(context.Context, string, phone.Hash) error { return f.err }
 
 func (f *fixture) Latest(context.Context, string, phone.Hash, string) (otp.ID, error) {

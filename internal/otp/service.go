@@ -137,7 +137,8 @@ func (s *Service) Issue(ctx context.Context, r Request) (Issued, error) {
 		}
 		out := issued(draft.Record)
 		if draft.Once != nil {
-			draft.Once.Answer = func() []byte { return r.Answer(out) }
+			answer := r.Answer(out) // not in the transaction: others wait for that
+			draft.Once.Answer = func() []byte { return answer }
 		}
 		err = s.store.Issue(ctx, draft, admit(r, draft.Record, s.now()))
 		switch {
@@ -169,7 +170,7 @@ func (s *Service) draft(r Request) (Draft, error) {
 		Delivery:    job.Queued, Metadata: r.Metadata,
 	}}
 	if r.Once != nil {
-		d.Once = NewOnce(s.ring, r.App, "issue", r.Once.Key, r.Once.Content)
+		d.Once = NewOnce(s.ring, r.App, OpIssue, r.Once.Key, r.Once.Content)
 	}
 	if r.Test {
 		return d, nil
@@ -269,7 +270,7 @@ func (s *Service) Verify(ctx context.Context, t Try) (Tried, error) {
 		return err
 	}}
 	if t.Once != nil {
-		change.Once = NewOnce(s.ring, t.App, "verify", t.Once.Key, t.Once.Content)
+		change.Once = NewOnce(s.ring, t.App, OpVerify, t.Once.Key, t.Once.Content)
 		change.Once.Answer = func() []byte { return t.Answer(out) }
 	}
 	err := s.store.Update(ctx, id, change)

@@ -70,6 +70,9 @@ type Store interface {
 	// Latest is the id of the latest OTP of an app, phone and purpose that has not expired yet, whatever became of it.
 	// Errors: ErrNoRecord, ErrClosed, the context's.
 	Latest(ctx context.Context, app string, number phone.Hash, purpose string) (ID, error)
+	// Answered gives the answer that is remembered under a key, as an error: *Replay, or ErrKeyReused where it was for
+	// other content. Nil: nothing is. Other errors: ErrBusy, ErrClosed, the context's.
+	Answered(ctx context.Context, once *Once) error
 	// Forgive ends a phone's row of wrong codes. Nil means that it is on stable storage. Errors: ErrBusy, ErrClosed, the
 	// context's.
 	Forgive(ctx context.Context, app string, number phone.Hash) error

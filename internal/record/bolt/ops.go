@@ -31,6 +31,8 @@ func (g *group) apply(o *op) error {
 		g.forget(o)
 	case kindForgetAnswers:
 		g.forgetAnswers(o)
+	case kindAnswered:
+		return g.answered(o.once)
 	case kindForgive:
 		g.setGuesses(o.guesses, otp.Guesses{})
 	case kindLatest:

@@ -275,6 +275,13 @@ func (s *Store) Update(ctx context.Context, id otp.ID, c otp.Change) error {
 	return s.do(o)
 }
 
+// Answered is otp.Store's.
+func (s *Store) Answered(ctx context.Context, once *otp.Once) error {
+	o := s.op(ctx, kindAnswered)
+	o.once = once
+	return s.do(o)
+}
+
 // Forgive is otp.Store's.
 func (s *Store) Forgive(ctx context.Context, app string, number phone.Hash) error {
 	o := s.op(ctx, kindForgive)

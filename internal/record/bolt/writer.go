@@ -41,6 +41,7 @@ const (
 	kindForgetAnswers
 	kindLatest
 	kindForgive
+	kindAnswered
 )
 
 // op is a write on its way through the queue. It belongs to its caller until it is queued, then to the writer
@@ -60,7 +61,7 @@ type op struct {
 	phone     historyKey                            // issue: of app and phone
 	guesses   []byte                                // issue, forgive: key of the phone's wrong codes
 	rule      func(*otp.Record, *otp.History) error // update
-	once      *otp.Once                             // issue, update; nil for none
+	once      *otp.Once                             // issue, update, answered; nil for none
 	withdrawn job.ID                                // issue, update: a job that nobody needs any more, for whom it was
 	statuses  []job.Status                          // apply
 	name      string                                // meta, unset

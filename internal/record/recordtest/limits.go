@@ -150,8 +150,14 @@ func onceIssue(t *testing.T, k *kit) {
 	_, err = s.Issue(context.Background(), r)
 	require.Equal(t, first.ID.String(), replayed(t, err), "although the cooldown would refuse it")
 
+	require.Equal(t, first.ID.String(), replayed(t, s.Answered(context.Background(), r.App, otp.OpIssue, r.Once)))
+	require.NoError(t, s.Answered(context.Background(), r.App, otp.OpResend, r.Once))
+	require.NoError(t, s.Answered(context.Background(), "another", otp.OpIssue, r.Once))
+	require.NoError(t, s.Answered(context.Background(), r.App, otp.OpIssue, once("key-2", "this")))
+
 	other := r
 	other.Once = once("key-1", "that")
+	require.ErrorIs(t, s.Answered(context.Background(), r.App, otp.OpIssue, other.Once), otp.ErrKeyReused)
 	_, err = s.Issue(context.Background(), other)
 	require.ErrorIs(t, err, otp.ErrKeyReused)
 	other = request(t, 2)

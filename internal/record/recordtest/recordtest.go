@@ -138,6 +138,8 @@ func (s *spy) Latest(ctx context.Context, app string, number phone.Hash, purpose
 	return s.inner.Latest(ctx, app, number, purpose)
 }
 
+func (s *spy) Answered(ctx context.Context, once *otp.Once) error { return s.inner.Answered(ctx, once) }
+
 func (s *spy) Forgive(ctx context.Context, app string, number phone.Hash) error {
 	return s.inner.Forgive(ctx, app, number)
 }
