@@ -84,8 +84,20 @@ type App struct {
 	CustomCodes bool
 	TestNumbers map[string]string
 	CallbackURL string
+	Callback    CallbackKeys
 	Own         Settings // what of it is set for the app itself
 }
+
+// CallbackKeys say which secrets an app's callbacks are signed with: they are derived from these salts, which aren't
+// secret themselves.
+type CallbackKeys struct {
+	Salt     string    `json:"salt,omitempty"`     // of the current one
+	Previous string    `json:"previous,omitempty"` // of the one before, which signs too
+	Until    time.Time `json:"until,omitzero"`     // until then
+}
+
+// CallbackOverlap is how long the secret before signs beside a new one.
+const CallbackOverlap = 24 * time.Hour
 
 var (
 	namePattern    = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)

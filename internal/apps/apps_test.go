@@ -82,7 +82,7 @@ func (k *kit) open(tb testing.TB) {
 	tb.Helper()
 	var err error
 	k.Registry, err = apps.Open(tb.Context(), apps.Config{
-		Documents: k.docs, Default: defaults(), Fixed: []apps.FixedKey{{ID: "fixed", Digest: apps.DigestOf(fixed), Scopes: apps.Scopes()}}, PhoneKey: keys.NewMAC([]byte("key")),
+		Documents: k.docs, Default: defaults(), Fixed: []apps.FixedKey{{ID: "fixed", Digest: apps.DigestOf(fixed), Scopes: apps.Scopes()}}, PhoneKey: keys.NewMAC([]byte("key")), CallbackKey: keys.NewMAC([]byte("callback")),
 		Now: k.clock, Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(tb, err)
@@ -281,6 +281,36 @@ func TestApps_AWrongSettingIsNamed(t *testing.T) {
 			require.ErrorContains(t, err, field)
 		})
 	}
+}
+
+func TestCallbackSecrets(t *testing.T) {
+	t.Parallel()
+	k := newKit(t)
+	changed := k.Changed()
+	shop, err := k.SaveApp(t.Context(), "shop", apps.Settings{CallbackURL: new("https://example.com/hook")}, true)
+	require.NoError(t, err)
+	<-changed
+	first := k.CallbackSecret("shop", shop.Callback.Salt)
+	require.Len(t, first, 32)
+	require.NotEqual(t, first, k.CallbackSecret("other", shop.Callback.Salt))
+	shop, err = k.SaveApp(t.Context(), "shop", apps.Settings{CallbackURL: new("https://example.com/other")}, false)
+	require.NoError(t, err)
+	require.Equal(t, first, k.CallbackSecret("shop", shop.Callback.Salt), "another address is no reason for another secret")
+	shop, err = k.RotateCallbackSecret(t.Context(), "shop")
+	require.NoError(t, err)
+	require.NotEqual(t, first, k.CallbackSecret("shop", shop.Callback.Salt))
+	require.Equal(t, first, k.CallbackSecret("shop", shop.Callback.Previous))
+	require.Equal(t, k.clock().Add(apps.CallbackOverlap).UTC(), shop.Callback.Until)
+	k.open(t)
+	again, err := k.App("shop")
+	require.NoError(t, err)
+	require.Equal(t, shop, again)
+	require.NoError(t, k.DeleteApp(t.Context(), "shop"))
+	shop, err = k.SaveApp(t.Context(), "shop", apps.Settings{CallbackURL: new("https://example.com/hook")}, true)
+	require.NoError(t, err)
+	require.NotEqual(t, first, k.CallbackSecret("shop", shop.Callback.Salt), "a new app of the name has a new secret")
+	_, err = k.RotateCallbackSecret(t.Context(), "nobody")
+	require.ErrorIs(t, err, apps.ErrNoApp)
 }
 
 func TestTestNumbers(t *testing.T) {

@@ -2,6 +2,7 @@ package apps
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -37,8 +38,10 @@ type Config struct {
 	Default   Settings    // of the default app, complete
 	Fixed     []FixedKey  // keys of the default app that aren't stored here
 	PhoneKey  phone.Keyed // keys the hashes of test numbers
-	Now       func() time.Time
-	Logger    *slog.Logger
+	// CallbackKey keys the secrets that callbacks are signed with.
+	CallbackKey phone.Keyed
+	Now         func() time.Time
+	Logger      *slog.Logger
 }
 
 // FixedKey is a key of the default app that comes from elsewhere, like the configuration.
@@ -55,6 +58,15 @@ type Registry struct {
 	mu    sync.Mutex // held by whoever changes something
 	state atomic.Pointer[state]
 	used  sync.Map // id of a key -> *atomic.Int64: Unix minutes of its last use
+
+	changes sync.Mutex
+	changed chan struct{} // closed at the next change
+}
+
+// document is an app as it is stored.
+type document struct {
+	Settings
+	Callback CallbackKeys `json:"callback,omitzero"`
 }
 
 // state is a set of apps and keys; it doesn't change.
@@ -65,7 +77,7 @@ type state struct {
 
 // Open reads apps and keys.
 func Open(ctx context.Context, cfg Config) (*Registry, error) {
-	r := &Registry{cfg: cfg}
+	r := &Registry{cfg: cfg, changed: make(chan struct{})}
 	s := &state{apps: map[string]*App{}, keys: map[string]*Key{}}
 	stored, err := cfg.Documents.Documents(ctx, appDocs)
 	if err != nil {
@@ -78,10 +90,11 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 	// The default app comes first: the others inherit from it.
 	names := append([]string{otp.DefaultApp}, slices.Collect(maps.Keys(stored))...)
 	for _, name := range names {
-		var own Settings
-		if err := json.Unmarshal(stored[name], &own); err != nil {
+		var doc document
+		if err := json.Unmarshal(stored[name], &doc); err != nil {
 			return nil, fmt.Errorf("read app %s: %w", name, err)
 		}
+		own := doc.Settings
 		inherits := base
 		if name == otp.DefaultApp {
 			inherits, base = cfg.Default, cfg.Default.MergedWith(own)
@@ -89,6 +102,7 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 		if s.apps[name], err = newApp(name, inherits, own); err != nil {
 			return nil, fmt.Errorf("read app %s: %w", name, err)
 		}
+		s.apps[name].Callback = doc.Callback
 	}
 	stored, err = cfg.Documents.Documents(ctx, keyDocs)
 	if err != nil {
@@ -180,6 +194,12 @@ func (r *Registry) SaveApp(ctx context.Context, name string, own Settings, creat
 	if err != nil {
 		return nil, err
 	}
+	if known := old.apps[name]; known != nil {
+		app.Callback = known.Callback
+	}
+	if app.CallbackURL != "" && app.Callback.Salt == "" {
+		app.Callback.Salt = rand.Text()
+	}
 	next.apps[name] = app
 	if name == otp.DefaultApp { // the others inherit from it
 		base := r.cfg.Default.MergedWith(own)
@@ -190,17 +210,62 @@ func (r *Registry) SaveApp(ctx context.Context, name string, own Settings, creat
 			if next.apps[other], err = newApp(other, base, a.Own); err != nil {
 				return nil, fmt.Errorf("app %s: %w", other, err)
 			}
+			next.apps[other].Callback = a.Callback
 		}
 	}
-	text, err := json.Marshal(own)
+	return app, r.storeApp(ctx, app, next)
+}
+
+// storeApp stores an app, and then lets the state that has it hold.
+func (r *Registry) storeApp(ctx context.Context, a *App, next *state) error {
+	text, err := json.Marshal(document{Settings: a.Own, Callback: a.Callback})
 	if err != nil {
-		return nil, fmt.Errorf("save app: %w", err)
+		return fmt.Errorf("save app: %w", err)
 	}
-	if err := r.cfg.Documents.SetDocument(ctx, appDocs+name, text); err != nil {
-		return nil, fmt.Errorf("save app: %w", err)
+	if err := r.cfg.Documents.SetDocument(ctx, appDocs+a.Name, text); err != nil {
+		return fmt.Errorf("save app: %w", err)
 	}
+	r.hold(next)
+	return nil
+}
+
+// hold lets a state hold, and says so.
+func (r *Registry) hold(next *state) {
 	r.state.Store(next)
-	return app, nil
+	r.changes.Lock()
+	defer r.changes.Unlock()
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// Changed is closed at the next change of an app or a key.
+func (r *Registry) Changed() <-chan struct{} {
+	r.changes.Lock()
+	defer r.changes.Unlock()
+	return r.changed
+}
+
+// RotateCallbackSecret gives an app's callbacks another secret; the one before signs too for CallbackOverlap. Errors:
+// ErrNoApp, those of Documents.
+func (r *Registry) RotateCallbackSecret(ctx context.Context, name string) (*App, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old := r.state.Load()
+	known := old.apps[name]
+	if known == nil {
+		return nil, fmt.Errorf("%w: %s", ErrNoApp, name)
+	}
+	app := *known
+	app.Callback = CallbackKeys{Salt: rand.Text(), Previous: known.Callback.Salt, Until: r.cfg.Now().Add(CallbackOverlap).UTC().Truncate(time.Second)}
+	next := &state{apps: maps.Clone(old.apps), keys: old.keys}
+	next.apps[name] = &app
+	return &app, r.storeApp(ctx, &app, next)
+}
+
+// CallbackSecret is the secret that a salt of an app stands for: 32 bytes.
+func (r *Registry) CallbackSecret(app, salt string) []byte {
+	sum := r.cfg.CallbackKey.Sum([]byte(app), []byte{0}, []byte(salt))
+	return sum[:]
 }
 
 // DeleteApp takes an app away, and its keys. Its OTPs can't be verified any more.
@@ -229,7 +294,7 @@ func (r *Registry) DeleteApp(ctx context.Context, name string) error {
 		return fmt.Errorf("delete app: %w", err)
 	}
 	delete(next.apps, name)
-	r.state.Store(next)
+	r.hold(next)
 	return nil
 }
 
@@ -263,7 +328,7 @@ func (r *Registry) CreateKey(ctx context.Context, n NewKey) (Key, string, error)
 	}
 	next := &state{apps: old.apps, keys: maps.Clone(old.keys)}
 	next.keys[id] = k
-	r.state.Store(next)
+	r.hold(next)
 	return *k, text, nil
 }
 
@@ -312,7 +377,7 @@ func (r *Registry) RevokeKey(ctx context.Context, id string) error {
 	}
 	next := &state{apps: old.apps, keys: maps.Clone(old.keys)}
 	delete(next.keys, id)
-	r.state.Store(next)
+	r.hold(next)
 	r.used.Delete(id)
 	return nil
 }

@@ -15,6 +15,7 @@ const (
 	UsePepper    = "pepper"     // keys the digest of a code; several, the highest id is current
 	UsePhoneHash = "phone-hash" // keys the hash of a number; never rotated: opt-outs and caps hang on it
 	UseMessageID = "message-id" // keys the WhatsApp id of a job
+	UseCallback  = "callback"   // keys the secrets that callbacks are signed with
 )
 
 // Wrapped is a data key as the record store keeps it: encrypted under WABEK_SECRET.
@@ -30,6 +31,7 @@ type Ring struct {
 	pepper    uint32
 	phoneHash *MAC
 	messageID *MAC
+	callback  *MAC
 }
 
 // OpenRing unwraps the stored data keys and makes those that are missing. Where it made one, or one was
@@ -52,7 +54,7 @@ func OpenRing(stored []Wrapped, current, previous Secret) (*Ring, []Wrapped, err
 		changed = changed || by != kek
 		r.hold(w.Use, w.ID, raw)
 	}
-	for _, use := range []string{UsePepper, UsePhoneHash, UseMessageID} {
+	for _, use := range []string{UsePepper, UsePhoneHash, UseMessageID, UseCallback} {
 		if r.has(use) {
 			continue
 		}
@@ -70,7 +72,7 @@ func OpenRing(stored []Wrapped, current, previous Secret) (*Ring, []Wrapped, err
 // RotatePepper returns a ring whose new codes are digested under a fresh pepper, and the set to store.
 // Codes already issued go on to verify: their records name the pepper of their day.
 func (r *Ring) RotatePepper(current Secret) (*Ring, []Wrapped) {
-	next := &Ring{peppers: map[uint32]*MAC{}, phoneHash: r.phoneHash, messageID: r.messageID, pepper: r.pepper}
+	next := &Ring{peppers: map[uint32]*MAC{}, phoneHash: r.phoneHash, messageID: r.messageID, callback: r.callback, pepper: r.pepper}
 	maps.Copy(next.peppers, r.peppers)
 	raw := make([]byte, keySize)
 	_, _ = rand.Read(raw) // never fails
@@ -87,6 +89,8 @@ func (r *Ring) hold(use string, id uint32, raw []byte) {
 		r.phoneHash = NewMAC(raw)
 	case UseMessageID:
 		r.messageID = NewMAC(raw)
+	case UseCallback:
+		r.callback = NewMAC(raw)
 	}
 }
 
@@ -96,6 +100,8 @@ func (r *Ring) has(use string) bool {
 		return len(r.peppers) > 0
 	case UsePhoneHash:
 		return r.phoneHash != nil
+	case UseCallback:
+		return r.callback != nil
 	default:
 		return r.messageID != nil
 	}
@@ -113,6 +119,7 @@ func (r *Ring) wrap(kek *sealKey) []Wrapped {
 	}
 	add(UsePhoneHash, 1, r.phoneHash)
 	add(UseMessageID, 1, r.messageID)
+	add(UseCallback, 1, r.callback)
 	return out
 }
 
@@ -146,6 +153,9 @@ func (r *Ring) PepperByID(id uint32) *MAC { return r.peppers[id] }
 
 // PhoneHashKey keys phone.Number.Hash.
 func (r *Ring) PhoneHashKey() *MAC { return r.phoneHash }
+
+// CallbackKey keys the secrets that callbacks are signed with.
+func (r *Ring) CallbackKey() *MAC { return r.callback }
 
 // MessageID is the WhatsApp id of a job: 3EB0 and 18 upper-case hex digits, the shape that WhatsApp's own
 // web client uses, from HMAC-SHA-256 of the job's id. The same job always has the same one, because a
