@@ -36,7 +36,7 @@ func (r *Record) open(app string, now time.Time) error {
 		return &NotOpenError{Verdict: Expired}
 	case r.State == Superseded:
 		return &NotOpenError{Verdict: WasSuperseded}
-	case r.Attempts >= r.MaxAttempts:
+	case r.Locked():
 		return &NotOpenError{Verdict: TooManyAttempts}
 	case r.State == Used:
 		return &NotOpenError{Verdict: AlreadyUsed}

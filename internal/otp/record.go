@@ -113,6 +113,9 @@ func ParseJobID(id job.ID) (ID, uint8, bool) {
 	return parsed, uint8(n), true
 }
 
+// Locked says that no further code may be tried.
+func (r *Record) Locked() bool { return r.Attempts >= r.MaxAttempts }
+
 // Standing is what may still be done with the OTP, as people and programs are told: open, verified, superseded, cancelled,
 // locked or expired.
 func (r *Record) Standing(now time.Time) string {
@@ -125,7 +128,7 @@ func (r *Record) Standing(now time.Time) string {
 		return "expired"
 	case r.State == Superseded:
 		return "superseded"
-	case r.Attempts >= r.MaxAttempts:
+	case r.Locked():
 		return "locked"
 	}
 	return "open"

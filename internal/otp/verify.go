@@ -54,7 +54,7 @@ func (r *Record) Verify(ring *keys.Ring, t Try, h *History, now time.Time) (Verd
 		return Expired, nil
 	case r.State == Superseded:
 		return WasSuperseded, nil
-	case r.Attempts >= r.MaxAttempts:
+	case r.Locked():
 		return TooManyAttempts, nil
 	case r.State == Used:
 		return AlreadyUsed, nil

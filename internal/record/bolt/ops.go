@@ -31,6 +31,8 @@ func (g *group) apply(o *op) error {
 		g.forget(o)
 	case kindForgetAnswers:
 		g.forgetAnswers(o)
+	case kindTold:
+		g.told(o.id)
 	case kindAnswered:
 		return g.answered(o.once)
 	case kindForgive:
@@ -100,11 +102,18 @@ func (g *group) supersede(id otp.ID, by *op) error {
 	if historyKeyOf(g.store.history, r.App, r.Purpose, r.Phone) != by.history {
 		return nil
 	}
+	wasOpen := r.State == otp.Open
 	r.Supersede(g.now)
+	if err := g.replace(&r, old); err != nil {
+		return err
+	}
 	if r.State == otp.Superseded && !r.Test() {
 		by.withdrawn = r.JobID()
 	}
-	return g.replace(&r, old)
+	if wasOpen && r.State != otp.Open {
+		g.news(by, &r)
+	}
+	return nil
 }
 
 func (g *group) update(o *op) error {
@@ -127,7 +136,7 @@ func (g *group) update(o *op) error {
 	if seen.Guesses, err = g.guesses(guessed); err != nil {
 		return err
 	}
-	before, wasOpen, job := seen.Guesses, r.State == otp.Open, r.JobID()
+	before, wasOpen, job, wasLocked := seen.Guesses, r.State == otp.Open, r.JobID(), r.Locked()
 	if err := g.guard(func() error { return o.rule(r, &seen) }); err != nil {
 		return err
 	}
@@ -147,6 +156,9 @@ func (g *group) update(o *op) error {
 		h.sends.add(phoneKey, g.now.UnixMilli())
 	}
 	g.remember(o.once, answer)
+	if wasOpen && r.State != otp.Open || !wasLocked && r.Locked() {
+		g.news(o, r)
+	}
 	if wasOpen && r.State != otp.Open {
 		h.shut(key, o.id)
 		if r.State == otp.Cancelled && !r.Test() {

@@ -65,16 +65,19 @@ const (
 	bucketMeta    = "meta"    // see meta.go
 	bucketOnce    = "once"    // see once.go
 	bucketGuesses = "guesses" // see guesses.go
+	bucketNews    = "news"    // see news.go
 )
 
 // Options say how to open a Store. Path, Now and Logger are needed, all else has a default.
 type Options struct {
-	Path      string               // of the file; made with mode 0600 where it doesn't exist
-	Now       func() time.Time     // the clock
-	Logger    *slog.Logger         // gets failures; never a record's content
-	Retention time.Duration        // how long a record outlives its expiry
-	Committed func(e job.Envelope) // called right after the commit that stored a job, before its Issue returns; must not block
-	Withdrawn func(id job.ID)      // called right after the commit that superseded a job's OTP; must not block
+	Path      string                // of the file; made with mode 0600 where it doesn't exist
+	Now       func() time.Time      // the clock
+	Logger    *slog.Logger          // gets failures; never a record's content
+	Retention time.Duration         // how long a record outlives its expiry
+	Committed func(e job.Envelope)  // called right after the commit that stored a job, before its Issue returns; must not block
+	Watched   func(app string) bool // says whether changes of the app's OTPs are told; it is asked for each, in the writer
+	Changed   func(id otp.ID)       // called right after the commit that changed the state of a watched app's OTP; must not block
+	Withdrawn func(id job.ID)       // called right after the commit that superseded a job's OTP; must not block
 
 	Queue      int           // writes that may wait; one more is refused with otp.ErrBusy
 	Group      int           // writes that share a commit
@@ -97,6 +100,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Withdrawn == nil {
 		o.Withdrawn = func(job.ID) {}
+	}
+	if o.Watched == nil {
+		o.Watched = func(string) bool { return false }
+	}
+	if o.Changed == nil {
+		o.Changed = func(otp.ID) {}
 	}
 	return o
 }
@@ -193,7 +202,7 @@ func (s *Store) prepare() error {
 }
 
 func buckets() []string {
-	return []string{bucketRecords, bucketOutbox, bucketMeta, bucketOnce, bucketGuesses}
+	return []string{bucketRecords, bucketOutbox, bucketMeta, bucketOnce, bucketGuesses, bucketNews}
 }
 
 func (s *Store) layout() error {

@@ -42,6 +42,7 @@ const (
 	kindLatest
 	kindForgive
 	kindAnswered
+	kindTold
 )
 
 // op is a write on its way through the queue. It belongs to its caller until it is queued, then to the writer
@@ -63,6 +64,7 @@ type op struct {
 	rule      func(*otp.Record, *otp.History) error // update
 	once      *otp.Once                             // issue, update, answered; nil for none
 	withdrawn job.ID                                // issue, update: a job that nobody needs any more, for whom it was
+	changed   []otp.ID                              // issue, update: OTPs of watched apps whose state has changed
 	statuses  []job.Status                          // apply
 	name      string                                // meta, unset
 	more      bool                                  // purge, forget: there is more to look at
@@ -178,6 +180,11 @@ func (s *Store) commit(g *group, ops []*op) {
 		}
 		if o.err == nil && o.withdrawn != "" {
 			s.o.Withdrawn(o.withdrawn)
+		}
+		if o.err == nil {
+			for _, id := range o.changed {
+				s.o.Changed(id)
+			}
 		}
 		o.done <- o.err
 	}
