@@ -176,7 +176,7 @@ func TestIdempotencyKey_OneUnderWayRefusesAnother(t *testing.T) {
 	b := setup(t, with(otps{issue: func(context.Context, otp.Request) (otp.Issued, error) {
 		begun <- struct{}{}
 		<-letGo
-		return otp.Issued{}, nil
+		return otp.Issued{To: "+90•••••4567", Delivery: job.Queued}, nil
 	}}))
 	send := func(key string) { b.do(http.MethodPost, "/api/v1/otp", goodIssue, "Idempotency-Key", key) }
 	var wait sync.WaitGroup

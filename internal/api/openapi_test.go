@@ -32,7 +32,8 @@ import (
 // request and answer against it.
 func TestOpenAPI_EveryOperation(t *testing.T) {
 	t.Parallel()
-	c := newContract(t, docs.OpenAPI)
+	c, err := described()
+	require.NoError(t, err)
 	driven := map[string]bool{}
 	for name, drive := range map[string]func(*bundle){
 		"OTPs": driveOTPs, "refused OTPs": driveRefusals, "apps": driveApps, "keys": driveKeys, "pages": drivePages, "events": driveEvents,
@@ -40,14 +41,14 @@ func TestOpenAPI_EveryOperation(t *testing.T) {
 		"what an app may not do":                  driveCountries,
 	} {
 		b := setup(t)
-		w := b.witnessed(c)
+		w := b.client.Transport.(*witness)
 		drive(b)
 		maps.Copy(driven, w.driven)
 		require.NotEmpty(t, w.driven, name)
 	}
 	for err, drive := range map[error]func(*bundle){errors.New("disk on fire"): driveOneOfEach, otp.ErrKeyReused: driveOneOfEach, otp.ErrBusy: driveOneOfEach} {
 		b := setup(t, with(failing(err)))
-		w := b.witnessed(c)
+		w := b.client.Transport.(*witness)
 		drive(b)
 		maps.Copy(driven, w.driven)
 	}
@@ -274,18 +275,20 @@ func (brokenCallers) Authenticate(string, netip.Addr) (apps.Caller, error) { pan
 // TestOpenAPI_HasEveryRoute compares the document with the router's own list.
 func TestOpenAPI_HasEveryRoute(t *testing.T) {
 	t.Parallel()
+	c, err := described()
+	require.NoError(t, err)
 	router, ok := setup(t).server.Handler().(*echo.Echo)
 	require.True(t, ok)
-	var routes, described []string
+	var routes, paths []string
 	for _, r := range router.Routes() {
 		routes = append(routes, r.Method+" "+regexp.MustCompile(`:(\w+)`).ReplaceAllString(r.Path, "{$1}"))
 	}
-	for path, item := range newContract(t, docs.OpenAPI).doc.Paths.Map() {
+	for path, item := range c.doc.Paths.Map() {
 		for method := range item.Operations() {
-			described = append(described, method+" "+path)
+			paths = append(paths, method+" "+path)
 		}
 	}
-	require.ElementsMatch(t, routes, described)
+	require.ElementsMatch(t, routes, paths)
 }
 
 // enum is a list of strings in the document.
@@ -335,7 +338,8 @@ func constants(t *testing.T, typ string, files ...string) (values []string) {
 // TestOpenAPI_KnowsEveryWord holds the enumerations against the code that they speak of.
 func TestOpenAPI_KnowsEveryWord(t *testing.T) {
 	t.Parallel()
-	c := newContract(t, docs.OpenAPI)
+	c, err := described()
+	require.NoError(t, err)
 	var codes, reasons []string
 	for _, m := range regexp.MustCompile(`(?m)^## (\w+)$`).FindAllStringSubmatch(api.Markdown(), -1) {
 		codes = append(codes, m[1])
@@ -354,16 +358,16 @@ func TestOpenAPI_KnowsEveryWord(t *testing.T) {
 	} {
 		require.ElementsMatch(t, pair[0], pair[1], name)
 	}
-	var settings, described []string
+	var settings, known []string
 	text, err := json.Marshal(everySetting())
 	require.NoError(t, err)
 	var own map[string]any
 	require.NoError(t, json.Unmarshal(text, &own))
 	settings = slices.Collect(maps.Keys(own))
 	for name := range c.doc.Components.Schemas["AppSettings"].Value.Properties {
-		described = append(described, name)
+		known = append(known, name)
 	}
-	require.ElementsMatch(t, settings, described)
+	require.ElementsMatch(t, settings, known)
 	require.ElementsMatch(t, append(settings, "name"), slices.Collect(maps.Keys(c.doc.Components.Schemas["NewApp"].Value.Properties)))
 	require.NoError(t, c.checkJSON("AppSettings", text))
 }
@@ -381,7 +385,8 @@ func everySetting() apps.Settings {
 // TestOpenAPI_TheCheckCanFail changes the document, or an answer, a little at a time: each must be found.
 func TestOpenAPI_TheCheckCanFail(t *testing.T) {
 	t.Parallel()
-	good := newContract(t, docs.OpenAPI)
+	good, err := described()
+	require.NoError(t, err)
 	asked := goodIssue
 	answered := func(c *contract, status int, contentType, body string, headers ...string) error {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://wabek.test/api/v1/otp", nil)

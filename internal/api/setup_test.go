@@ -118,6 +118,7 @@ func setup(t *testing.T, options ...option) *bundle {
 	srv := httptest.NewServer(b.server.Handler())
 	t.Cleanup(srv.Close)
 	b.url, b.client = srv.URL, srv.Client()
+	b.witnessed() // every answer is held against docs/openapi.json
 	return b
 }
 
