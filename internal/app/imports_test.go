@@ -108,6 +108,16 @@ func TestImports_OfThePrograms(t *testing.T) {
 	}
 }
 
+// Whoever uses the client copies one folder.
+func TestImports_TheClientNeedsTheStandardLibraryAlone(t *testing.T) {
+	t.Parallel()
+	for _, dep := range goList(t, "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "./client") {
+		if dep != "" && dep != "wabek/client" {
+			t.Errorf("the client needs %s", dep)
+		}
+	}
+}
+
 func TestImports_OnlyTheirOwnPackagesKnowTheBigLibraries(t *testing.T) {
 	t.Parallel()
 	owners := map[string][]string{
