@@ -13,6 +13,7 @@ type description struct {
 	Tags []struct{ Name, Description string }
 
 	Paths      members[pathItem]
+	Webhooks   members[pathItem] // requests that the API makes, by name
 	Components struct {
 		SecuritySchemes members[struct{ Name, In, Description string }]
 		Parameters      members[parameter]

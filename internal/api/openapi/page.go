@@ -43,6 +43,7 @@ type (
 	}
 	operationView struct {
 		ID, Method, Path, Summary, Description string
+		Incoming                               bool     // the API makes the request
 		Scopes                                 []string // any of which a key must have; none: no key is needed
 		Parameters                             []fieldView
 		Body                                   *bodyView
@@ -129,10 +130,12 @@ func (b *builder) view() pageView {
 	}
 	for _, tag := range b.d.Tags {
 		g := groupView{Name: tag.Name, Description: tag.Description}
-		for _, p := range b.d.Paths {
+		for i, p := range slices.Concat(b.d.Paths, b.d.Webhooks) {
 			for _, m := range p.Value.methods() {
 				if slices.Contains(m.Value.Tags, tag.Name) {
-					g.Operations = append(g.Operations, b.operation(m.Name, p.Name, p.Value.Parameters, m.Value))
+					o := b.operation(m.Name, p.Name, p.Value.Parameters, m.Value)
+					o.Incoming = i >= len(b.d.Paths)
+					g.Operations = append(g.Operations, o)
 				}
 			}
 		}

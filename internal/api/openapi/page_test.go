@@ -17,7 +17,7 @@ const small = `{"openapi":"3.1.0","info":{"title":"T","description":"One & **two
 	"/b/{id}":{"parameters":[{"$ref":"#/components/parameters/ID"}],"delete":{"operationId":"drop","tags":["A"],"responses":{"204":{"description":"Gone."}}}},
 	"/a":{"post":{"operationId":"make","tags":["A"],"security":[{"Key":["x"]},{"Key":["y"]}],"requestBody":{"content":{"application/json":{
 		"schema":{"$ref":"#/components/schemas/Thing"},"example":{"name":"<i>","n":7}}}},"responses":{"400":{"description":"Bad."}}}}},
-	"components":{"parameters":{"ID":{"name":"id","in":"path","required":true,"schema":{"type":"string"},"example":"x1"}},
+	"webhooks":{"told":{"post":{"operationId":"told","tags":["A"],"summary":"Told","responses":{"2XX":{"description":"Heard."}}}}},"components":{"parameters":{"ID":{"name":"id","in":"path","required":true,"schema":{"type":"string"},"example":"x1"}},
 		"schemas":{"Thing":{"type":"object","required":["n"],"properties":{"name":{"type":"string","maxLength":5},"n":{"type":"integer","minimum":1,"maximum":9},
 			"list":{"type":"array","items":{"$ref":"#/components/schemas/Thing"}}}}}}}`
 
@@ -29,7 +29,7 @@ func TestPage_ShowsWhatTheDocumentSays(t *testing.T) {
 	for _, want := range []string{
 		"<p>One &amp; <strong>two</strong>.</p><p>Three <code>&lt;b&gt;</code>.</p>", "&lt;i&gt;", "1 to 9", "at most 5 characters",
 		"list of Thing", `href="#schema-Thing"`, `id="error-odd"`, "Send <code>even</code>.", `curl -X DELETE &#34;$WABEK_URL/b/x1&#34;`,
-		"<code>x</code> or <code>y</code>", `<span class="required">required</span>`,
+		"<code>x</code> or <code>y</code>", "to your address", "Heard.", `<span class="required">required</span>`,
 	} {
 		require.Contains(t, html, want)
 	}
