@@ -288,7 +288,10 @@ func (s *Server) createKey(c echo.Context, _ apps.Caller) error {
 		n.Expires = s.o.Now().Add(time.Duration(q.Days) * 24 * time.Hour)
 	}
 	k, text, err := s.o.Callers.CreateKey(c.Request().Context(), n)
-	if err != nil {
+	switch {
+	case errors.Is(err, apps.ErrNoApp):
+		return invalid("app", "app: there is no app of this name.")
+	case err != nil:
 		return err
 	}
 	c.Response().Header().Set("Cache-Control", "no-store")

@@ -326,6 +326,9 @@ func TestAdmin(t *testing.T) {
 		require.Equal(t, field, doc["field"])
 	}
 
+	status, doc = b.call("POST /api/v1/admin/keys", `{"app":"nobody","scopes":["otp"]}`)
+	require.Equal(t, http.StatusBadRequest, status)
+	require.Equal(t, "app", doc["field"])
 	status, doc = b.call("POST /api/v1/admin/keys", `{"app":"shop","label":"web","scopes":["otp"],"networks":["127.0.0.0/8"],"expiresInDays":1}`)
 	require.Equal(t, http.StatusCreated, status, doc)
 	key, _ := doc["key"].(string)

@@ -20,6 +20,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/labstack/echo/v4"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"wabek/docs"
 	"wabek/internal/api"
@@ -484,4 +485,46 @@ func TestOpenAPI_IsServed(t *testing.T) {
 	for _, m := range regexp.MustCompile(` href="#([^"]+)"`).FindAllStringSubmatch(page.body, -1) {
 		require.Contains(t, ids, m[1], "a link to nowhere")
 	}
+}
+
+// TestOpenAPI_WhatIsDescribedIsTaken draws requests within the described bounds, up to their edges. That no other is taken
+// the contract checks with each.
+func TestOpenAPI_WhatIsDescribedIsTaken(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	c, err := described()
+	require.NoError(t, err)
+	fields := c.doc.Components.Schemas["IssueRequest"].Value.Properties
+	matching := func(field string) *rapid.Generator[string] { return rapid.StringMatching(fields[field].Value.Pattern) }
+	expiry, metadata := fields["expiry_seconds"].Value, fields["metadata"].Value
+	key := metadata.PropertyNames.Value
+	value := metadata.AdditionalProperties.Schema.Value
+	rapid.Check(t, func(r *rapid.T) {
+		body := document{"phone": number, "purpose": matching("purpose").Draw(r, "purpose")}
+		draws := map[string]func() any{
+			"locale":         func() any { return matching("locale").Draw(r, "locale") },
+			"expiry_seconds": func() any { return rapid.IntRange(int(*expiry.Min), int(*expiry.Max)).Draw(r, "expiry") },
+			"ip": func() any {
+				return rapid.SampledFrom([]string{"203.0.113.7", "2001:db8::1", "::ffff:192.0.2.1"}).Draw(r, "ip")
+			},
+			"metadata": func() any {
+				return rapid.MapOfN(rapid.StringN(int(key.MinLength), int(*key.MaxLength), -1), rapid.StringN(0, int(*value.MaxLength), -1), 0, 12).Draw(r, "metadata")
+			},
+			"params": func() any {
+				return rapid.MapOfN(rapid.StringMatching(fields["params"].Value.PropertyNames.Value.Pattern), rapid.StringMatching(`[ -~]{0,256}`), 0, 12).Draw(r, "params")
+			},
+		}
+		for _, field := range slices.Sorted(maps.Keys(draws)) {
+			if rapid.Bool().Draw(r, field) {
+				body[field] = draws[field]()
+			}
+		}
+		text, err := json.Marshal(body)
+		require.NoError(r, err)
+		if len(text) > 16<<10 {
+			r.Skip("too long")
+		}
+		status, answer := b.call(postOTP, string(text))
+		require.Equal(r, http.StatusOK, status, answer)
+	})
 }
