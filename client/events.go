@@ -35,13 +35,14 @@ var (
 
 // Events follows an OTP: first how it is, then each change as it happens, until a minute after its expiry. after is empty,
 // or the ID of an event from which to follow on. A lost connection is made again, and what has happened meanwhile is told;
-// nothing is told twice. The second value is an error, and then the last; the context's where that ended.
+// nothing is told twice. States only move forward; one that was passed quickly may be passed over. The second value is an
+// error, and then the last; the context's where that ended.
 //
 //	for event, err := range c.Events(ctx, id, "") {
 //		if err != nil {
 //			return err
 //		}
-//		if event.OTP.Status == client.Delivered {
+//		if event.OTP.Status.Arrived() {
 //			break
 //		}
 //	}

@@ -70,6 +70,7 @@ func TestEvents_EachStateOnceOverLostConnections(t *testing.T) {
 		seen = append(seen, fmt.Sprint(event.ID, event.OTP.Status, event.OTP.State))
 		if event.OTP.State == client.StateVerified {
 			require.False(t, event.OTP.SentAt.IsZero())
+			require.True(t, event.OTP.Status.Arrived())
 			break
 		}
 		next[0]()

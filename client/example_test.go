@@ -80,7 +80,7 @@ func ExampleClient_Events() {
 			return
 		}
 		fmt.Println(event.OTP.Status)
-		if event.OTP.Status == client.Delivered || event.OTP.State != client.StateOpen {
+		if event.OTP.Status.Arrived() || event.OTP.State != client.StateOpen {
 			return
 		}
 	}

@@ -25,6 +25,10 @@ const (
 	Test      Status = "test"      // a test number: nothing is sent
 )
 
+// Arrived says that a device of the recipient has the message. Wait for this rather than for Delivered: a message that is read
+// at once may never be seen as that.
+func (s Status) Arrived() bool { return s == Delivered || s == Read }
+
 // State is what may still be done with an OTP.
 type State string
 
