@@ -46,8 +46,8 @@ type Options struct {
 const (
 	maxHeader   = 32 << 10         // bytes of an answer's headers
 	maxDrain    = 16 << 10         // bytes read of a body that nobody wants, so that the connection can be used again
-	maxIdle     = 64               // connections kept open, all hosts together
-	maxIdleHost = 4                // and to one host
+	maxIdle     = 256              // connections kept open, all hosts together
+	maxIdleHost = 16               // and to one host
 	idleTimeout = 30 * time.Second // short: a name's new address counts soon
 )
 

@@ -21,6 +21,7 @@ var ErrFull = errors.New("queue full")
 
 const (
 	maxCallbacks   = 1_000_000          // some 800 MB
+	callbackHeld   = 100_000            // handed out or given back with a delay, of one app
 	callbackMaxAge = 3 * 24 * time.Hour // of what no consumer takes, because its app has no callback URL any more
 	// callbackIdle is after which the server forgets the consumer of an app that nobody asks for any more. It is no
 	// loss: what is to be known of a callback stands in its message.
@@ -62,13 +63,13 @@ func checkCallback(app, id string) error {
 	return err
 }
 
-// PutCallback stores a callback without waiting, and calls done exactly once, from any goroutine: nil where the stream
-// has stored it, or still has one of this app and id from before; else an error that wraps ErrFull, job.ErrName or
-// ErrUnavailable. It blocks only while as many publishes are in flight as are allowed. done must be quick and mustn't
-// publish.
-func (b *Broker) PutCallback(ctx context.Context, app, id string, data []byte, done func(error)) {
+// PutCallback stores a callback without waiting, and calls done exactly once, from any goroutine: with taken where the
+// stream has stored it, without where it has one of this app and id already, which waits or is being ended right now;
+// or with an error that wraps ErrFull, job.ErrName or ErrUnavailable. It blocks only while as many publishes are in
+// flight as are allowed. done must be quick and mustn't publish.
+func (b *Broker) PutCallback(ctx context.Context, app, id string, data []byte, done func(taken bool, err error)) {
 	if err := checkCallback(app, id); err != nil {
-		done(fmt.Errorf("store callback: %w", err))
+		done(false, fmt.Errorf("store callback: %w", err))
 		return
 	}
 	m := &nats.Msg{
@@ -80,9 +81,10 @@ func (b *Broker) PutCallback(ctx context.Context, app, id string, data []byte, d
 			b.ask() // the stream is gone, or has no leader
 		}
 		if wrongSequence(err) {
-			err = nil
+			done(false, nil)
+			return
 		}
-		done(callbackError("store callback", err))
+		done(err == nil, callbackError("store callback", err))
 	})
 }
 
@@ -141,8 +143,8 @@ func (b *Broker) Callbacks(app string) (*Callbacks, error) {
 			DeliverPolicy: jetstream.DeliverAllPolicy, // a work queue knows no other
 			AckPolicy:     jetstream.AckExplicitPolicy,
 			AckWait:       b.o.AckWait,
-			MaxDeliver:    -1,            // whoever posts counts; the server would leave the callback lying about
-			MaxAckPending: maxAckPending, // callbacks that are put off count, and mustn't stop the others
+			MaxDeliver:    -1,           // whoever posts counts; the server would leave the callback lying about
+			MaxAckPending: callbackHeld, // callbacks that are put off count, and mustn't stop the others
 			// In memory: a file would be rewritten ten times a second for each app. One that is gone is made again.
 			MemoryStorage:     true,
 			InactiveThreshold: callbackIdle,

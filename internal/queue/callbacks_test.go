@@ -17,17 +17,36 @@ import (
 
 const app = "shop"
 
-func putCallback(t *testing.T, b *queue.Broker, app, id, data string) error {
+// putCallback stores a callback, and says whether the stream took it.
+func putCallback(t *testing.T, b *queue.Broker, app, id, data string) (bool, error) {
 	t.Helper()
-	answer := make(chan error, 1)
-	b.PutCallback(within(t), app, id, []byte(data), func(err error) { answer <- err })
+	type answer struct {
+		taken bool
+		err   error
+	}
+	answers := make(chan answer, 1)
+	b.PutCallback(within(t), app, id, []byte(data), func(taken bool, err error) { answers <- answer{taken, err} })
 	select {
-	case err := <-answer:
-		return err
+	case a := <-answers:
+		return a.taken, a.err
 	case <-time.After(patient):
 		require.Fail(t, "never answered")
-		return nil
+		return false, nil
 	}
+}
+
+// stored stores a callback that isn't there yet.
+func stored(t *testing.T, b *queue.Broker, app, id, data string) {
+	t.Helper()
+	taken, err := putCallback(t, b, app, id, data)
+	require.NoError(t, err)
+	require.True(t, taken)
+}
+
+// storedAtLast stores a callback as soon as the stream takes it.
+func storedAtLast(t *testing.T, b *queue.Broker, app, id string) {
+	t.Helper()
+	require.Eventually(t, func() bool { taken, err := putCallback(t, b, app, id, ""); return taken && err == nil }, patient, 5*time.Millisecond)
 }
 
 func callbacks(t *testing.T, b *queue.Broker, app string) *queue.Callbacks {
@@ -68,10 +87,12 @@ func TestCallbacks_EachAppGetsItsOwnOnce(t *testing.T) {
 	nc := connect(t, serve(t))
 	b := run(t, nc, queue.Options{AckWait: time.Hour})
 	ready(t, b)
-	require.NoError(t, putCallback(t, b, app, "a-1", "one"))
-	require.NoError(t, putCallback(t, b, app, "a-1", "another"), "it waits already, and isn't replaced")
-	require.NoError(t, putCallback(t, b, app, "a-2", "two"))
-	require.NoError(t, putCallback(t, b, "other", "a-1", "of another app"))
+	stored(t, b, app, "a-1", "one")
+	taken, err := putCallback(t, b, app, "a-1", "another")
+	require.NoError(t, err)
+	require.False(t, taken, "it waits already, and isn't replaced")
+	stored(t, b, app, "a-2", "two")
+	stored(t, b, "other", "a-1", "of another app")
 	c := callbacks(t, b, app)
 	n, err := c.Waiting(within(t))
 	require.NoError(t, err)
@@ -91,7 +112,7 @@ func TestCallbacks_EachAppGetsItsOwnOnce(t *testing.T) {
 	noCallback(t, c, 50*time.Millisecond)
 	require.Eventually(t, func() bool { return callbackState(t, nc).Msgs == 1 }, patient, 5*time.Millisecond)
 	require.Equal(t, "of another app", string(nextCallback(t, callbacks(t, b, "other")).Data()))
-	require.NoError(t, putCallback(t, b, app, "a-1", "again"), "once it is done, its id is free")
+	stored(t, b, app, "a-1", "again") // once it is done, its id is free
 	require.Equal(t, "again", string(nextCallback(t, c).Data()))
 }
 
@@ -109,9 +130,9 @@ func TestCallbacks_OneThatIsPutOffTakesItsOwnPlace(t *testing.T) {
 	_, err = js.UpdateStream(within(t), cfg)
 	require.NoError(t, err)
 
-	require.NoError(t, putCallback(t, b, app, "a-1", "try 1"))
-	require.NoError(t, putCallback(t, b, app, "a-2", "try 1"))
-	err = putCallback(t, b, app, "a-3", "no room")
+	stored(t, b, app, "a-1", "try 1")
+	stored(t, b, app, "a-2", "try 1")
+	_, err = putCallback(t, b, app, "a-3", "no room")
 	require.ErrorIs(t, err, queue.ErrFull)
 	require.NotErrorIs(t, err, queue.ErrUnavailable)
 
@@ -120,7 +141,9 @@ func TestCallbacks_OneThatIsPutOffTakesItsOwnPlace(t *testing.T) {
 	require.NoError(t, first.Replace(within(t), []byte("try 2")), "also where the stream is full")
 	require.ErrorIs(t, first.Ack(), queue.ErrEnded)
 	require.EqualValues(t, 2, callbackState(t, nc).Msgs)
-	require.NoError(t, putCallback(t, b, app, "a-1", "try 1"), "it still waits")
+	taken, err := putCallback(t, b, app, "a-1", "try 1")
+	require.NoError(t, err)
+	require.False(t, taken, "it still waits")
 	require.Equal(t, "a-2", nextCallback(t, c).ID())
 	again := nextCallback(t, c)
 	require.Equal(t, "a-1 try 2", again.ID()+" "+string(again.Data()))
@@ -134,7 +157,7 @@ func TestCallbacks_OneThatIsPutOffTakesItsOwnPlace(t *testing.T) {
 func TestCallbacks_WhoeverComesTooLateCanNeitherReplaceNorBringBack(t *testing.T) {
 	t.Parallel()
 	b := setup(t, queue.Options{AckWait: time.Hour})
-	require.NoError(t, putCallback(t, b, app, "a-1", "try 1"))
+	stored(t, b, app, "a-1", "try 1")
 	c := callbacks(t, b, app)
 	slow := nextCallback(t, c)
 	_, err := b.PurgeDeadCallbacks(within(t), app, "") // nothing to do with it
@@ -152,7 +175,7 @@ func TestCallbacks_WhoeverComesTooLateCanNeitherReplaceNorBringBack(t *testing.T
 func TestCallbacks_AreKeptAliveWhileSomebodyIsAtThemAndComeAgainWhenNobodyIs(t *testing.T) {
 	t.Parallel()
 	b := setup(t, queue.Options{AckWait: time.Second})
-	require.NoError(t, putCallback(t, b, app, "a-1", ""))
+	stored(t, b, app, "a-1", "")
 	held, err := b.Callbacks(app)
 	require.NoError(t, err)
 	nextCallback(t, held)
@@ -169,7 +192,7 @@ func TestCallbacks_CloseGivesBackWhatNobodyTook(t *testing.T) {
 	c, err := b.Callbacks(app)
 	require.NoError(t, err)
 	noCallback(t, c, 50*time.Millisecond) // leaves its pull open
-	require.NoError(t, putCallback(t, b, app, "a-1", ""))
+	stored(t, b, app, "a-1", "")
 	require.NoError(t, c.Close())
 	require.NoError(t, nextCallback(t, callbacks(t, b, app)).Ack(), "an hour before the ack wait is over")
 }
@@ -177,11 +200,11 @@ func TestCallbacks_CloseGivesBackWhatNobodyTook(t *testing.T) {
 func TestCallbacks_LaterComesBackAfterThePause(t *testing.T) {
 	t.Parallel()
 	b := setup(t, queue.Options{AckWait: time.Hour})
-	require.NoError(t, putCallback(t, b, app, "a-1", ""))
+	stored(t, b, app, "a-1", "")
 	c := callbacks(t, b, app)
 	before := time.Now()
 	require.NoError(t, nextCallback(t, c).Later(200*time.Millisecond))
-	require.NoError(t, putCallback(t, b, app, "a-2", ""))
+	stored(t, b, app, "a-2", "")
 	require.Equal(t, "a-2", nextCallback(t, c).ID(), "a pause holds nothing up")
 	require.Equal(t, "a-1", nextCallback(t, c).ID())
 	require.GreaterOrEqual(t, time.Since(before), 200*time.Millisecond)
@@ -192,8 +215,8 @@ func TestCallbacks_NATSIsRestarted(t *testing.T) {
 	srv := startProcessless(t)
 	b := run(t, dial(t, srv.addr), queue.Options{AckWait: time.Hour})
 	ready(t, b)
-	require.NoError(t, putCallback(t, b, app, "a-1", ""))
-	require.NoError(t, putCallback(t, b, app, "a-2", ""))
+	stored(t, b, app, "a-1", "")
+	stored(t, b, app, "a-2", "")
 	c := callbacks(t, b, app)
 	held := nextCallback(t, c)
 	require.NoError(t, nextCallback(t, c).Ack())
@@ -210,12 +233,13 @@ func TestCallbacks_NATSIsRestarted(t *testing.T) {
 	require.Eventually(t, func() bool { return !b.Connected() }, patient, time.Millisecond)
 	require.ErrorIs(t, held.Ack(), queue.ErrUnavailable)
 	require.ErrorIs(t, held.Replace(within(t), nil), queue.ErrUnavailable)
-	require.ErrorIs(t, putCallback(t, b, app, "a-3", ""), queue.ErrUnavailable)
+	_, err := putCallback(t, b, app, "a-3", "")
+	require.ErrorIs(t, err, queue.ErrUnavailable)
 	srv.start()
 	d := <-got
 	require.Equal(t, "a-1", d.ID(), "the consumer was in memory, so what it had given is given anew")
 	require.NoError(t, d.Ack())
-	require.Eventually(t, func() bool { return putCallback(t, b, app, "a-4", "") == nil }, patient, 5*time.Millisecond)
+	storedAtLast(t, b, app, "a-4")
 	require.Equal(t, "a-4", nextCallback(t, c).ID())
 }
 
@@ -231,7 +255,7 @@ func TestCallbacks_ADeletedConsumerOrStreamIsMadeAgain(t *testing.T) {
 		func() error { return js.DeleteConsumer(within(t), "WABEK_CALLBACK", "app-"+app) },
 		func() error { return js.DeleteStream(within(t), "WABEK_CALLBACK") },
 	} {
-		require.Eventually(t, func() bool { return putCallback(t, b, app, "a-1", "") == nil }, patient, 5*time.Millisecond)
+		storedAtLast(t, b, app, "a-1")
 		require.NoError(t, nextCallback(t, c).Ack())
 		got := make(chan error, 1)
 		go func() {
@@ -246,7 +270,7 @@ func TestCallbacks_ADeletedConsumerOrStreamIsMadeAgain(t *testing.T) {
 			return err == nil && i.CachedInfo().NumWaiting == 1
 		}, patient, 5*time.Millisecond)
 		require.NoError(t, remove())
-		require.Eventually(t, func() bool { return putCallback(t, b, app, "a-2", "") == nil }, patient, 5*time.Millisecond)
+		storedAtLast(t, b, app, "a-2")
 		require.NoError(t, <-got)
 	}
 }
@@ -277,7 +301,6 @@ func TestDeadCallbacks_AreListedReadPurged(t *testing.T) {
 		require.NoError(t, b.Dead(within(t), job.LaneOTP, pool, job.ID(fmt.Sprint("job-", n)), "of another lane"))
 		require.NoError(t, b.PutDeadCallback(within(t), "other", fmt.Sprint("a-", n), nil))
 	}
-	require.NoError(t, b.PutDeadCallback(within(t), app, "a-1", []byte("told twice")))
 	list := func(after uint64, limit int) (letters []string, last uint64) {
 		require.NoError(t, b.DeadCallbacks(within(t), app, after, limit, func(place uint64, letter []byte) {
 			letters, last = append(letters, string(letter)), place
@@ -291,13 +314,20 @@ func TestDeadCallbacks_AreListedReadPurged(t *testing.T) {
 	letters, _ = list(last, 10)
 	require.Empty(t, letters)
 
-	letter, err := b.DeadCallback(within(t), app, "a-3")
+	letter, place, err := b.DeadCallback(within(t), app, "a-3")
 	require.NoError(t, err)
 	require.Equal(t, "letter 3", string(letter))
+	require.NoError(t, b.PutDeadCallback(within(t), app, "a-3", []byte("given up again")))
+	require.NoError(t, b.DropDeadCallback(within(t), place))
+	require.NoError(t, b.DropDeadCallback(within(t), place), "it is gone, and that is fine")
+	require.NoError(t, b.DropDeadCallback(within(t), 1_000_000))
+	letter, _, err = b.DeadCallback(within(t), app, "a-3")
+	require.NoError(t, err)
+	require.Equal(t, "given up again", string(letter), "no other was dropped")
 	n, err := b.PurgeDeadCallbacks(within(t), app, "a-3")
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
-	letter, err = b.DeadCallback(within(t), app, "a-3")
+	letter, _, err = b.DeadCallback(within(t), app, "a-3")
 	require.NoError(t, err)
 	require.Nil(t, letter)
 	n, err = b.PurgeDeadCallbacks(within(t), app, "")
@@ -316,17 +346,17 @@ func TestForgetCallbacks_LeavesNothingOfAnApp(t *testing.T) {
 	b := run(t, nc, queue.Options{})
 	ready(t, b)
 	require.NoError(t, b.ForgetCallbacks(within(t), app), "there is nothing")
-	require.NoError(t, putCallback(t, b, app, "a-1", ""))
-	require.NoError(t, putCallback(t, b, "other", "a-1", ""))
+	stored(t, b, app, "a-1", "")
+	stored(t, b, "other", "a-1", "")
 	require.NoError(t, b.PutDeadCallback(within(t), app, "a-0", nil))
 	c := callbacks(t, b, app)
 	require.NoError(t, nextCallback(t, c).Later(0))
 	require.NoError(t, b.ForgetCallbacks(within(t), app))
 	require.EqualValues(t, 1, callbackState(t, nc).Msgs)
-	letter, err := b.DeadCallback(within(t), app, "a-0")
+	letter, _, err := b.DeadCallback(within(t), app, "a-0")
 	require.NoError(t, err)
 	require.Nil(t, letter)
-	require.NoError(t, putCallback(t, b, app, "a-2", ""))
+	stored(t, b, app, "a-2", "")
 	require.Equal(t, "a-2", nextCallback(t, c).ID())
 }
 
@@ -334,13 +364,15 @@ func TestCallbacks_RefuseNamesThatCannotStandInASubject(t *testing.T) {
 	t.Parallel()
 	b := setup(t, queue.Options{})
 	for _, bad := range []string{"", "*", ">", "a.b", "A", strings.Repeat("a", 65)} {
-		require.ErrorIs(t, putCallback(t, b, app, bad, ""), job.ErrName)
-		require.ErrorIs(t, putCallback(t, b, bad, "a-1", ""), job.ErrName)
+		_, err := putCallback(t, b, app, bad, "")
+		require.ErrorIs(t, err, job.ErrName)
+		_, err = putCallback(t, b, bad, "a-1", "")
+		require.ErrorIs(t, err, job.ErrName)
 		require.ErrorIs(t, b.PutDeadCallback(within(t), bad, "a-1", nil), job.ErrName)
 		require.ErrorIs(t, b.PutDeadCallback(within(t), app, bad, nil), job.ErrName)
 		require.ErrorIs(t, b.ForgetCallbacks(within(t), bad), job.ErrName)
 		require.ErrorIs(t, b.DeadCallbacks(within(t), bad, 0, 1, nil), job.ErrName)
-		_, err := b.DeadCallback(within(t), app, bad)
+		_, _, err = b.DeadCallback(within(t), app, bad)
 		require.ErrorIs(t, err, job.ErrName)
 		_, err = b.Callbacks(bad)
 		require.ErrorIs(t, err, job.ErrName)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"wabek/internal/job"
@@ -16,29 +15,47 @@ const laneCallback job.Lane = "callback"
 
 func deadCallbackSubject(app, id string) string { return deadSubject(laneCallback, app, job.ID(id)) }
 
-// PutDeadCallback stores the letter of a callback that was given up. Where there is one of this app and id already, it
-// stays as it is. Errors wrap job.ErrName or ErrUnavailable.
+// PutDeadCallback stores the letter of a callback that was given up. There may be several of one app and id: where one
+// was given up twice, or again after it was replayed. Errors wrap job.ErrName or ErrUnavailable.
 func (b *Broker) PutDeadCallback(ctx context.Context, app, id string, letter []byte) error {
 	if err := checkCallback(app, id); err != nil {
 		return fmt.Errorf("store dead callback: %w", err)
 	}
-	_, err := b.js.PublishMsg(ctx, &nats.Msg{
-		Subject: deadCallbackSubject(app, id), Data: letter,
-		Header: nats.Header{jetstream.ExpectedLastSubjSeqHeader: {"0"}},
-	})
-	if err != nil && !wrongSequence(err) {
+	if _, err := b.js.Publish(ctx, deadCallbackSubject(app, id), letter); err != nil {
 		return unavailable("store dead callback", err)
 	}
 	return nil
 }
 
-// DeadCallback reads a letter; nil where there is none. Errors wrap job.ErrName or ErrUnavailable.
-func (b *Broker) DeadCallback(ctx context.Context, app, id string) ([]byte, error) {
+// DeadCallback reads the latest letter of an app's callback, and its place; nil where there is none. Errors wrap
+// job.ErrName or ErrUnavailable.
+func (b *Broker) DeadCallback(ctx context.Context, app, id string) (letter []byte, place uint64, err error) {
 	if err := checkCallback(app, id); err != nil {
-		return nil, fmt.Errorf("read dead callback: %w", err)
+		return nil, 0, fmt.Errorf("read dead callback: %w", err)
 	}
-	letter, _, err := b.deadMessage(ctx, map[string]any{"last_by_subj": deadCallbackSubject(app, id)})
-	return letter, err
+	return b.deadMessage(ctx, map[string]any{"last_by_subj": deadCallbackSubject(app, id)})
+}
+
+// DropDeadCallback removes the letter at a place, and no other. Where there is none any more, that is fine. Errors wrap
+// ErrUnavailable.
+func (b *Broker) DropDeadCallback(ctx context.Context, place uint64) error {
+	var resp struct {
+		Error *jetstream.APIError `json:"error"`
+	}
+	if err := b.request(ctx, "STREAM.MSG.DELETE."+streamDead, map[string]any{"seq": place, "no_erase": true}, &resp); err != nil {
+		return unavailable("drop dead callback", err)
+	}
+	if resp.Error == nil {
+		return nil
+	}
+	switch _, found, err := b.deadMessage(ctx, map[string]any{"seq": place}); {
+	case err != nil:
+		return err
+	case found == 0:
+		return nil
+	default:
+		return unavailable("drop dead callback", resp.Error)
+	}
 }
 
 // DeadCallbacks reads up to limit letters of an app, the oldest first, above the place after: 0 for the first ones.
