@@ -17,14 +17,11 @@ var ErrWaits = errors.New("the callback waits to be posted")
 // ErrBacklog says that so many callbacks of the app wait that none is replayed now.
 var ErrBacklog = errBacklog
 
-// Reason is why a callback was given up. The strings are stable.
-type Reason string
-
-// The reasons.
+// Why a callback was given up. The strings are stable.
 const (
-	ReasonTooOld    Reason = "too_old"   // its time is over, a day by default, and no try succeeded
-	ReasonOverflow  Reason = "overflow"  // too many callbacks of the app were waiting
-	ReasonMalformed Reason = "malformed" // what the queue had couldn't be read
+	ReasonTooOld    = "too_old"   // its time is over, a day by default, and no try succeeded
+	ReasonOverflow  = "overflow"  // too many callbacks of the app were waiting
+	ReasonMalformed = "malformed" // what the queue had couldn't be read
 )
 
 // Letter is a callback that was given up.
@@ -32,7 +29,7 @@ type Letter struct {
 	Place  uint64 // among the letters, rising
 	App    string
 	ID     string // the webhook-id
-	Reason Reason
+	Reason string
 	Last   string          // how the latest try ended; "" where there was none
 	Tries  int             // that failed
 	First  time.Time       // when it was enqueued
@@ -48,7 +45,7 @@ type letterJSON struct {
 	Lane    string          `json:"lane"`
 	App     string          `json:"pool"`
 	ID      string          `json:"job"`
-	Reason  Reason          `json:"reason"`
+	Reason  string          `json:"reason"`
 	At      int64           `json:"at"`    // Unix ms
 	First   int64           `json:"first"` // Unix ms
 	Tries   int             `json:"tries"`
@@ -57,7 +54,7 @@ type letterJSON struct {
 }
 
 // bury stores the letter of a callback.
-func (s *Service) bury(ctx context.Context, app, id string, c stored, why Reason) error {
+func (s *Service) bury(ctx context.Context, app, id string, c stored, why string) error {
 	data, err := json.Marshal(letterJSON{
 		Version: letterFormat, Lane: "callback", App: app, ID: id, Reason: why, At: s.cfg.Now().UnixMilli(),
 		First: c.First, Tries: c.Tries, Last: c.Last, Body: c.Body,

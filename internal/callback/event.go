@@ -31,7 +31,8 @@ type Event struct {
 type OTP struct {
 	ID          string          `json:"otpId"`
 	App         string          `json:"app"`
-	Status      string          `json:"status"` // as GET /api/v1/otp/{id} says it
+	State       string          `json:"state"`  // what may still be done with it, as GET /api/v1/otp/{id} says it
+	Status      string          `json:"status"` // how far its message is, likewise
 	To          string          `json:"to"`     // masked
 	Purpose     string          `json:"purpose"`
 	CreatedAt   time.Time       `json:"createdAt"`

@@ -31,7 +31,7 @@ func TestCallback_IsSignedByStandardWebhooks(t *testing.T) {
 	require.Equal(t, eventID(1), g.ID)
 	require.Equal(t, //nolint:testifylint // the very bytes count, for they are signed
 		`{"type":"otp.status","timestamp":"2026-11-24T09:00:00.123Z","data":{`+
-			`"otpId":"01935f6c-0000-7000-8000-000000000001","app":"shop","status":"sent","to":"+90•••••4567","purpose":"login",`+
+			`"otpId":"01935f6c-0000-7000-8000-000000000001","app":"shop","state":"open","status":"sent","to":"+90•••••4567","purpose":"login",`+
 			`"createdAt":"2026-11-24T08:59:59.123Z","expiresAt":"2026-11-24T09:01:00.123Z","sentAt":"2026-11-24T09:00:00.123Z",`+
 			`"metadata":{"order":"7"},"test":false,"seq":20}}`, string(g.Body))
 	b.empty()
@@ -139,6 +139,8 @@ func TestParseSecret(t *testing.T) {
 	again, err := callback.ParseSecret(a.Reveal())
 	require.NoError(t, err)
 	require.True(t, a.Equal(again))
+	require.Equal(t, text(32), callback.SecretOf(make([]byte, 32)).Reveal())
+	require.True(t, callback.SecretOf(nil).IsZero())
 	require.True(t, callback.Secret{}.IsZero())
 	require.Empty(t, callback.Secret{}.Reveal())
 

@@ -41,6 +41,9 @@ func NewSecret() Secret {
 	return Secret{key}
 }
 
+// SecretOf is the secret of a key that is derived or kept elsewhere: 24 to 64 bytes. Of none it is the zero Secret.
+func SecretOf(key []byte) Secret { return Secret{bytes.Clone(key)} }
+
 // ParseSecret reads whsec_ and base64, as Reveal writes it. The error is ErrSecret.
 func ParseSecret(text string) (Secret, error) {
 	encoded, ok := strings.CutPrefix(text, secretPrefix)

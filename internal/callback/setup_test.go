@@ -416,7 +416,7 @@ func within(t *testing.T) context.Context {
 func event(app string, id int) callback.Event {
 	at := time.Date(2026, 11, 24, 12, 0, 0, 123_456_789, time.FixedZone("", 3*3600))
 	return callback.Event{At: at, OTP: callback.OTP{
-		ID: fmt.Sprintf("01935f6c-0000-7000-8000-%012d", id), App: app, Status: "sent", To: "+90•••••4567", Purpose: "login",
+		ID: fmt.Sprintf("01935f6c-0000-7000-8000-%012d", id), App: app, State: "open", Status: "sent", To: "+90•••••4567", Purpose: "login",
 		CreatedAt: at.Add(-time.Second), ExpiresAt: at.Add(time.Minute), SentAt: at,
 		Metadata: json.RawMessage(`{"order":"7"}`), Seq: 20,
 	}}

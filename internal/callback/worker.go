@@ -258,7 +258,7 @@ func (w *worker) again(ctx context.Context, d Delivery, c stored, a answer, turn
 }
 
 // giveUp stores the letter of a callback and removes the callback, in this order.
-func (w *worker) giveUp(ctx context.Context, d Delivery, c stored, why Reason) {
+func (w *worker) giveUp(ctx context.Context, d Delivery, c stored, why string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	if err := w.s.bury(ctx, w.app, d.ID(), c, why); err != nil {
@@ -267,7 +267,7 @@ func (w *worker) giveUp(ctx context.Context, d Delivery, c stored, why Reason) {
 		return
 	}
 	w.waiting.Add(-1)
-	_ = d.Drop(string(why))
+	_ = d.Drop(why)
 }
 
 func (w *worker) state() State {
