@@ -42,6 +42,7 @@ func mayImport() map[string]string {
 		"internal/sender":            "job phone keys", // keys: its errors tell a job that another sender may open
 		"internal/whatsapp":          "job phone",
 		"internal/status":            "job",
+		"internal/console":           "", // it meets the API as an http.Handler
 		"internal/outbound":          "",
 		"internal/outbound/dnstest":  "",
 		"internal/callback":          "job outbound",
