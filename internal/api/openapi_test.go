@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/labstack/echo/v4"
@@ -25,6 +26,7 @@ import (
 	"wabek/docs"
 	"wabek/internal/api"
 	"wabek/internal/apps"
+	"wabek/internal/callback"
 	"wabek/internal/job"
 	"wabek/internal/otp"
 )
@@ -371,6 +373,28 @@ func TestOpenAPI_KnowsEveryWord(t *testing.T) {
 	require.ElementsMatch(t, settings, known)
 	require.ElementsMatch(t, append(settings, "name"), slices.Collect(maps.Keys(c.doc.Components.Schemas["NewApp"].Value.Properties)))
 	require.NoError(t, c.checkJSON("AppSettings", text))
+}
+
+// TestOpenAPI_DescribesCallbacks holds what is posted to apps against the document.
+func TestOpenAPI_DescribesCallbacks(t *testing.T) {
+	t.Parallel()
+	c, err := described()
+	require.NoError(t, err)
+	now := time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
+	whole, err := json.Marshal(callback.OTP{
+		ID: noOTP, App: "shop", State: "open", Status: "read", To: "+90•••••4567", Purpose: "login", CreatedAt: now, ExpiresAt: now, SentAt: now,
+		DeliveredAt: now, ReadAt: now, VerifiedAt: now, Reason: "refused", Metadata: json.RawMessage(`{"user":"u-1"}`), Test: true, Seq: 25,
+	})
+	require.NoError(t, err)
+	require.NoError(t, c.checkJSON("CallbackOTP", whole))
+	var fields document
+	require.NoError(t, json.Unmarshal(whole, &fields))
+	require.ElementsMatch(t, slices.Collect(maps.Keys(fields)), slices.Collect(maps.Keys(c.doc.Components.Schemas["CallbackOTP"].Value.Properties)))
+	least, err := json.Marshal(callback.OTP{
+		ID: noOTP, App: "shop", State: "open", Status: "queued", To: "+90•••••4567", Purpose: "login", CreatedAt: now, ExpiresAt: now, Seq: 1,
+	})
+	require.NoError(t, err)
+	require.NoError(t, c.checkJSON("CallbackOTP", least))
 }
 
 // everySetting has all settings that the admin API takes and shows.
