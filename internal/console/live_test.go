@@ -16,6 +16,8 @@ import (
 
 	"wabek/internal/api"
 	"wabek/internal/job"
+	"wabek/internal/otp"
+	"wabek/internal/phone"
 )
 
 // TestBrowser plays the pages in a real Chromium, over the real API.
@@ -29,6 +31,7 @@ func TestBrowser(t *testing.T) {
 		{"an OTP from sending to verified", (*tab).playStory},
 		{"errors", (*tab).playErrors},
 		{"messages that don't arrive", (*tab).playEnds},
+		{"a test number, and too many wrong codes", (*tab).playTestNumber},
 		{"again, cancelled, and a lost connection", (*tab).playAgain},
 		{"signing in and out", (*tab).playSignIn},
 		{"the other pages", (*tab).playPages},
@@ -36,20 +39,20 @@ func TestBrowser(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			c.play(setupAt(t, time.Now).tab(chrome))
+			c.play(setupAt(t, time.Time{}).tab(chrome))
 		})
 	}
 }
 
 // send sends an OTP from the page and gives its id.
-func (p *tab) send() job.ID {
+func (p *tab) send() string {
 	p.t.Helper()
 	p.fill("#phone", number)
 	before := eval[string](p, `document.querySelector('#answer').dataset.text ?? ''`)
 	p.click("#send button")
 	p.until(fmt.Sprintf(`document.querySelector('#answer').dataset.text?.includes('"otpId"') && document.querySelector('#answer').dataset.text !== %q`, before))
 	var issued struct {
-		ID job.ID `json:"otpId"`
+		ID string `json:"otpId"`
 	}
 	require.NoError(p.t, json.Unmarshal([]byte(eval[string](p, `document.querySelector('#answer').dataset.text`)), &issued))
 	return issued.ID
@@ -76,7 +79,7 @@ func (p *tab) playStory() {
 	p.text("#status", "200")
 	ms := []int{p.step("queued")}
 	for _, s := range []job.State{job.Sending, job.Sent, job.Delivered} {
-		b.says(job.Status{Job: id, State: s})
+		b.api.Say(id, s)
 		ms = append(ms, p.step(string(s)))
 		require.Equal(t, string(s), strings.ToLower(strings.Fields(eval[string](p, `document.querySelector('[data-now]').innerText`))[0]))
 		require.Contains(t, strings.ToLower(p.text("#announcements", " ms")), string(s)+" after", "what people who can't see it hear")
@@ -84,14 +87,14 @@ func (p *tab) playStory() {
 	p.text("#connection", "live")
 	p.text("#expiry", "Expires in 9:")
 	p.inspect("live-delivered")
-	b.says(job.Status{Job: id, State: job.Read})
+	b.api.Say(id, job.Read)
 	ms = append(ms, p.step("read"))
 	require.IsNonDecreasing(t, ms)
 	require.Equal(t, "otp", eval[string](p, `document.activeElement.id`), "the code comes next")
 
 	p.fill("#otp", "000000")
 	p.click("#verify button")
-	p.text("#verdict", "Invalid OTP. 2 attempts left.")
+	p.text("#verdict", "Invalid OTP. 4 attempts left.")
 	p.inspect("live-wrong")
 	p.fill("#otp", b.code()+"\r")
 	p.text("#verdict", "Valid.")
@@ -137,12 +140,12 @@ func (p *tab) playErrors() {
 	p.until(`document.querySelector('#send-problem .retry').innerText !== "` + first + `"`)
 	p.inspect("live-limited")
 
-	b.refuse(&api.Refusal{Code: api.CodeNoSession, RetryAfter: time.Second})
+	b.api.Refuse(&api.Refusal{Code: api.CodeNoSession, RetryAfter: time.Second})
 	p.fill("#phone", "+905551234568")
 	p.click("#send button")
 	p.text("#send-problem", "no_session")
 	p.text("#send-problem .retry", "You can try again now.") // after its second
-	b.refuse(nil)
+	b.api.Refuse(nil)
 
 	// A request that no server answers.
 	eval[bool](p, `(window.fetch = () => Promise.reject(new TypeError('no network'))) && true`)
@@ -155,47 +158,86 @@ func (p *tab) playEnds() {
 	t, b := p.t, p.b
 	p.signIn()
 	id := p.send()
-	b.says(job.Status{Job: id, State: job.Sending})
-	b.says(job.Status{Job: id, State: job.Failed, Reason: job.ReasonNotOnWhatsApp})
-	require.Contains(t, p.text(`[data-step="ended"]`, "Failed"), "the number has no WhatsApp account not_on_whatsapp")
-	p.inspect("live-failed")
+	b.api.Say(id, job.Sending)
+	b.api.Say(id, job.Failed)
+	p.text(`[data-step="ended"]`, "Failed it won’t be sent")
+	require.False(t, eval[bool](p, `document.querySelector('[data-step="read"]').checkVisibility()`), "what won't come isn't waited for")
 	// It went out after all: what was said of its end is taken back.
-	b.says(job.Status{Job: id, State: job.Sent})
+	b.api.Say(id, job.Sent)
 	p.step("sent")
 	p.until(`document.querySelector('[data-step="ended"]').hidden && document.querySelector('[data-step="read"]').checkVisibility()`)
 
+	// A reason is said in words, with its code.
+	eval[bool](p, `import(document.querySelector('script').src.replace('live.js', 'timeline.js')).then(({Timeline}) => {
+		const timeline = new Timeline();
+		timeline.begin(performance.now());
+		timeline.show('queued');
+		timeline.show('failed', 'not_on_whatsapp');
+		return true;
+	})`)
+	p.text(`[data-step="ended"]`, "the number has no WhatsApp account not_on_whatsapp")
+	p.inspect("live-failed")
+
 	// States that were passed too quickly to be told count as passed.
 	p.fill("#purpose", "login")
-	b.after(time.Minute)
+	b.cooldown(0)
 	id = p.send()
-	b.says(job.Status{Job: id, State: job.Delivered})
+	b.api.Say(id, job.Delivered)
 	p.step("delivered")
 	require.Equal(t, "passed passed ", eval[string](p, `['sending', 'sent', 'read'].map((s) => document.querySelector('[data-step="' + s + '"]').dataset.state ?? '').join(' ')`))
+}
+
+func (p *tab) playTestNumber() {
+	t, b := p.t, p.b
+	n, err := phone.Parse(number)
+	require.NoError(t, err)
+	_, err = b.api.Apps.SetTestNumber(t.Context(), otp.DefaultApp, n, "123456")
+	require.NoError(t, err)
+	p.signIn()
+	p.send()
+	p.text("#delivery-note", "a test number: nothing is sent")
+	p.text("#connection", "live")
+	require.Empty(t, eval[string](p, `document.querySelector('[data-step="queued"]').dataset.state ?? ''`))
+	p.inspect("live-test-number")
+	p.fill("#otp", "123456\r")
+	p.text("#verdict", "Valid.")
+	p.step("verified")
+	require.Empty(t, b.api.Messages())
+
+	p.send()
+	for _, left := range []string{"4 attempts left", "3 attempts left", "2 attempts left", "1 attempt left", "0 attempts left"} {
+		p.fill("#otp", "000000\r")
+		p.text("#verdict", "Invalid OTP. "+left)
+	}
+	p.text("#expiry", "Locked: too many wrong codes")
+	p.fill("#otp", "123456\r")
+	p.text("#verdict", "Too many attempts")
+	p.inspect("live-locked")
 }
 
 func (p *tab) playAgain() {
 	t, b := p.t, p.b
 	p.signIn()
 	id := p.send()
-	b.says(job.Status{Job: id, State: job.Sending})
-	b.says(job.Status{Job: id, State: job.Sent})
+	b.api.Say(id, job.Sending)
+	b.api.Say(id, job.Sent)
 	p.step("sent")
 	p.click("#resend")
 	p.text("#action-problem", "rate_limited") // the cooldown
-	b.after(time.Minute)
+	b.cooldown(0)
 	p.click("#resend")
 	p.until(`!document.querySelector('[data-step="sent"]').dataset.state`) // a message of its own
 	p.step("queued")
-	require.Equal(t, 2, b.sent())
-	again := job.ID(string(id) + "-2")
-	b.says(job.Status{Job: again, State: job.Sending})
+	require.Len(t, b.api.Messages(), 2)
+	again := id + "-2"
+	b.api.Say(again, job.Sending)
 	p.step("sending")
 
 	// What happens while the connection is lost is told afterwards.
 	p.text("#connection", "live")
 	b.server.CloseClientConnections()
-	b.says(job.Status{Job: again, State: job.Sent})
-	b.says(job.Status{Job: again, State: job.Delivered})
+	b.api.Say(again, job.Sent)
+	b.api.Say(again, job.Delivered)
 	p.step("delivered")
 	p.step("sent")
 	p.text("#connection", "live")
@@ -281,7 +323,7 @@ func (p *tab) playPlainHTTP() {
 	p.text("h1", "Live test")
 	require.Contains(t, p.text("#curl", "curl"), strings.Replace(b.server.URL, "127.0.0.1", "otp.test", 1))
 	id := p.send()
-	b.says(job.Status{Job: id, State: job.Sending})
+	b.api.Say(id, job.Sending)
 	p.step("sending")
 	p.click(`[data-copy="curl"]`)
 	p.text(`[data-copy="curl"]`, "Copied")

@@ -32,7 +32,7 @@ func TestPages_NeedASession(t *testing.T) {
 	var problem map[string]any
 	require.NoError(t, json.Unmarshal([]byte(a.body), &problem))
 	require.Equal(t, []any{"signed_out", false, 401.0}, []any{problem["code"], problem["success"], problem["status"]})
-	require.Zero(t, b.sent())
+	require.Empty(t, b.api.Messages())
 }
 
 func TestPages_Roots(t *testing.T) {

@@ -53,13 +53,3 @@ func (c *Console) passOn(w http.ResponseWriter, r *http.Request) {
 	inner.RequestURI = inner.URL.RequestURI()
 	c.o.API.ServeHTTP(w, inner)
 }
-
-// WithKey makes an Options.API of an API's handler and a key that no browser ever gets. The key should be random, of this
-// process alone, and have the scopes otp and read.
-func WithKey(api http.Handler, key string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r = r.Clone(r.Context())
-		r.Header.Set("X-API-Key", key)
-		api.ServeHTTP(w, r)
-	})
-}

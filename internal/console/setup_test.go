@@ -2,16 +2,12 @@ package console_test
 
 import (
 	"bytes"
-	"context"
-	"crypto/rand"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -21,39 +17,30 @@ import (
 	"go.uber.org/goleak"
 
 	"wabek/docs/snippets"
-	"wabek/internal/api"
+	"wabek/internal/api/apitest"
 	"wabek/internal/apps"
 	"wabek/internal/console"
-	"wabek/internal/job"
-	"wabek/internal/keys"
 	"wabek/internal/otp"
-	"wabek/internal/record/bolt"
-	"wabek/internal/status"
-	"wabek/internal/text"
 )
 
 // apiKey opens the API to the console, and must never be seen in a browser.
-const apiKey = "key-of-the-console-0001"
+const apiKey = apitest.Key
 
 const number = "+905551234567"
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// bundle is a console over the real API, domain and record store, with the clock, the phone and the sender in the test's
-// hand.
+// bundle is a console over the real API, domain and record store, with the console's clock, the phone and the sender in the
+// test's hand.
 type bundle struct {
 	t       *testing.T
 	console *console.Console
+	api     *apitest.Server
 	server  *httptest.Server
 	log     *syncBuffer
-	store   *bolt.Store
-	hub     *status.Hub
 
-	mu       sync.Mutex
-	clock    func() time.Time
-	refusal  error
-	messages []string // what the phone would show
-	stream   []job.Status
+	mu    sync.Mutex
+	clock time.Time // zero: the time of day
 }
 
 type option func(*console.Options)
@@ -61,71 +48,40 @@ type option func(*console.Options)
 // setup starts a console whose clock stands still unless after moves it.
 func setup(t *testing.T, options ...option) *bundle {
 	t.Helper()
-	at := time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
-	return setupAt(t, func() time.Time { return at }, options...)
+	return setupAt(t, time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC), options...)
 }
 
-func setupAt(t *testing.T, clock func() time.Time, options ...option) *bundle {
+func setupAt(t *testing.T, clock time.Time, options ...option) *bundle {
 	t.Helper()
-	b := &bundle{t: t, log: &syncBuffer{}, clock: clock, hub: status.NewHub(8, func(id job.ID) string { return string(id)[:36] })}
-	secret, err := keys.NewSecret("a-secret-of-some-thirty-six-characters")
-	require.NoError(t, err)
-	ring, _, err := keys.OpenRing(nil, secret, keys.Secret{})
-	require.NoError(t, err)
-	seal := keys.DeriveSealKeys(secret, keys.Secret{})
-	logger := slog.New(slog.NewJSONHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	b.store, err = bolt.Open(bolt.Options{
-		Path: filepath.Join(t.TempDir(), "records.db"), Now: b.now, Logger: logger,
-		Committed: func(e job.Envelope) {
-			body, err := job.Open(seal, e)
-			if err != nil {
-				t.Errorf("open job: %v", err)
-			}
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			b.messages = append(b.messages, body.Text)
-		},
+	b := &bundle{t: t, log: &syncBuffer{}, clock: clock}
+	var handler http.Handler
+	b.api = apitest.New(t, func(h http.Handler) http.Handler {
+		handler = h
+		return h
 	})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = b.store.Close() })
-	service, err := otp.NewService(b.store, ring, seal, otp.Policy{Length: 6, Expiry: 10 * time.Minute, MaxAttempts: 3}, rand.Reader, b.now)
-	require.NoError(t, err)
-	registry, err := apps.Open(t.Context(), apps.Config{
-		Documents: b.store, Fixed: []apps.FixedKey{{ID: "console", Digest: apps.DigestOf(apiKey), Scopes: []apps.Scope{apps.ScopeOTP, apps.ScopeRead}}},
-		PhoneKey: ring.PhoneHashKey(), Now: b.now, Logger: logger,
-		Default: apps.Settings{
-			Title: new("wabek"), Pool: new(job.DefaultPool), Length: new(6), ExpirySeconds: new(600), Attempts: new(3), Reissue: new(apps.Supersede),
-			CooldownSeconds: new(30), WrongTries: new(100),
-		},
-	})
-	require.NoError(t, err)
-	texts, err := text.Load("")
-	require.NoError(t, err)
-	backend, err := api.New(api.Options{
-		OTPs: service, Callers: registry, Limiter: apps.NewLimiter(b.now), Texts: texts, Deliveries: b, Live: b.hub, Admission: b, Health: b,
-		Now: b.now, Logger: logger,
-	})
-	require.NoError(t, err)
+	b.cooldown(30)
 
 	mux := http.NewServeMux()
-	mux.Handle("/", backend.Handler())
+	mux.Handle("/", handler)
 	b.server = httptest.NewUnstartedServer(mux)
 	// As the API has them; a stream of events must outlive both.
 	b.server.Config.ReadTimeout, b.server.Config.WriteTimeout = 10*time.Second, 30*time.Second
 	b.server.Start()
 	t.Cleanup(func() {
-		require.NoError(t, backend.Shutdown(context.WithoutCancel(t.Context()))) // ends the streams
+		b.server.CloseClientConnections() // ends the streams
 		b.server.Close()
 	})
 
 	o := console.Options{
-		API: console.WithKey(backend.Handler(), apiKey), Settings: someSettings, Snippets: someSnippets,
-		Locales: texts.Locales(), Version: "test", URL: b.server.URL, SignIn: "api sign-in", NewKey: "api key create --app default --scope otp",
-		Links: []console.Link{{Title: "Errors", URL: "/docs/errors"}}, Now: b.now, Logger: logger,
+		API: withKey(handler), Settings: someSettings, Snippets: someSnippets,
+		Locales: []string{"ar", "de", "en", "pt-BR", "tr"}, Version: "test", URL: b.server.URL,
+		SignIn: "api sign-in", NewKey: "api key create --app default --scope otp",
+		Links: []console.Link{{Title: "Errors", URL: "/docs/errors"}}, Now: b.now, Logger: slog.New(slog.NewJSONHandler(b.log, nil)),
 	}
 	for _, change := range options {
 		change(&o)
 	}
+	var err error
 	b.console, err = console.New(o)
 	require.NoError(t, err)
 	for _, path := range []string{"/{$}", "/console", "/console/"} {
@@ -134,81 +90,41 @@ func setupAt(t *testing.T, clock func() time.Time, options ...option) *bundle {
 	return b
 }
 
+// withKey shows an API a key that no browser has.
+func withKey(api http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Set("X-API-Key", apiKey)
+		api.ServeHTTP(w, r)
+	})
+}
+
 func (b *bundle) now() time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.clock()
+	if b.clock.IsZero() {
+		return time.Now()
+	}
+	return b.clock
 }
 
-// after moves the clock on.
+// after moves the console's clock on.
 func (b *bundle) after(d time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	before := b.clock
-	b.clock = func() time.Time { return before().Add(d) }
+	b.clock = b.clock.Add(d)
 }
 
-// refuse makes the API refuse OTPs; nil accepts them again.
-func (b *bundle) refuse(err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.refusal = err
-}
-
-// Admit is whether an OTP may be taken now.
-func (b *bundle) Admit(string) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.refusal
-}
-
-func (b *bundle) Health() api.Report { return api.Report{Ready: true} }
-
-// Last is what the queue knows of a job.
-func (b *bundle) Last(_ context.Context, _ string, id job.ID) (last job.Status, seq uint64, _ error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, s := range b.stream {
-		if s.Job == id {
-			last, seq = s, s.Seq
-		}
-	}
-	return last, seq, nil
-}
-
-// History is what the queue has of a job.
-func (b *bundle) History(_ context.Context, _ string, id job.ID, after uint64) (all []job.Status, _ error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, s := range b.stream {
-		if s.Job == id && s.Seq > after {
-			all = append(all, s)
-		}
-	}
-	return all, nil
-}
-
-// says lets a sender say how far a job is.
-func (b *bundle) says(s job.Status) {
-	at := b.now()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s.At, s.Seq = at, uint64(len(b.stream)+1)
-	b.stream = append(b.stream, s)
-	_ = b.hub.Apply(context.Background(), []job.Status{s}) // never fails
+// cooldown sets the pause between two messages to a phone.
+func (b *bundle) cooldown(seconds int) {
+	b.t.Helper()
+	_, err := b.api.Apps.SaveApp(b.t.Context(), otp.DefaultApp, apps.Settings{CooldownSeconds: &seconds}, false)
+	require.NoError(b.t, err)
 }
 
 // code is the one in the latest message.
 func (b *bundle) code() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return regexp.MustCompile(`(?m)^\d{6}$`).FindString(b.messages[len(b.messages)-1])
-}
-
-func (b *bundle) sent() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.messages)
+	all := b.api.Messages()
+	return all[len(all)-1].Code()
 }
 
 type answer struct {

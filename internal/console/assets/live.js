@@ -96,7 +96,7 @@ function begin(exchange) {
   };
   timeline.begin(exchange.begun);
   timeline.show(status);
-  byId('delivery-note').textContent = isTest ? `to ${to}, a test number: nothing is sent` : `to ${to}`;
+  byId('delivery-note').textContent = isTest ? 'a test number: nothing is sent' : `to ${to}`;
   byId('actions').hidden = false;
   clearProblem(byId('action-problem'));
   clearProblem(byId('verify-problem'));
