@@ -106,6 +106,7 @@ func (s *Server) adminRoutes(e *echo.Echo) {
 		{http.MethodDelete, "/api/v1/admin/apps/:app", s.deleteApp},
 		{http.MethodPost, "/api/v1/admin/apps/:app/test-numbers", s.setTestNumber},
 		{http.MethodPost, "/api/v1/admin/apps/:app/unlock", s.unlock},
+		{http.MethodPost, "/api/v1/admin/sign-in", s.signIn},
 		{http.MethodGet, "/api/v1/admin/keys", s.listKeys},
 		{http.MethodPost, "/api/v1/admin/keys", s.createKey},
 		{http.MethodDelete, "/api/v1/admin/keys/:key", s.revokeKey},
@@ -182,6 +183,11 @@ func (s *Server) changeApp(c echo.Context, _ apps.Caller) error {
 func (s *Server) saveApp(c echo.Context, name string, own apps.Settings, create bool) error {
 	if create && own.TestNumbers != nil {
 		return invalid("testNumbers", "testNumbers are set one by one, by POST /api/v1/admin/apps/{app}/test-numbers.")
+	}
+	if own.CallbackURL != nil && *own.CallbackURL != "" {
+		if err := s.o.Callbacks.CheckURL(*own.CallbackURL); err != nil {
+			return invalid("callbackUrl", "callbackUrl: "+err.Error()+".")
+		}
 	}
 	a, err := s.o.Callers.SaveApp(c.Request().Context(), name, own, create)
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"wabek/internal/apps"
+	"wabek/internal/callback"
 	"wabek/internal/job"
 	"wabek/internal/otp"
 	"wabek/internal/phone"
@@ -67,6 +68,8 @@ type Callers interface {
 	Keys(app string) []apps.Key
 	CreateKey(ctx context.Context, n apps.NewKey) (apps.Key, string, error)
 	RevokeKey(ctx context.Context, id string) error
+	RotateCallbackSecret(ctx context.Context, app string) (*apps.App, error)
+	CallbackSecret(app, salt string) []byte
 }
 
 // Texts writes messages; text.Texts does.
@@ -83,6 +86,16 @@ type Deliveries interface {
 	Last(ctx context.Context, pool string, id job.ID) (job.Status, uint64, error)
 	// History are the statuses of a job that stand behind after in the stream.
 	History(ctx context.Context, pool string, id job.ID, after uint64) ([]job.Status, error)
+}
+
+// Callbacks posts to apps what becomes of their OTPs; callback.Service does. Errors but for callback.ErrNoLetter are the
+// queue's.
+type Callbacks interface {
+	CheckURL(url string) error // says why an address can't be posted to, as far as it shows
+	Dead(ctx context.Context, app string, after uint64, limit int) ([]callback.Letter, error)
+	Replay(ctx context.Context, app, id string) error
+	ReplayAll(ctx context.Context, app string) (int, error)
+	Purge(ctx context.Context, app, id string) (int, error)
 }
 
 // Live tells of changes as they happen; status.Hub does, by the id of an OTP.
@@ -132,6 +145,7 @@ type Options struct {
 	Texts      Texts
 	Deliveries Deliveries
 	Live       Live
+	Callbacks  Callbacks
 	Admission  Admission
 	Health     Health
 	Proxies    []netip.Prefix // whose X-Forwarded-For is believed
@@ -150,6 +164,7 @@ type Server struct {
 	stop      context.CancelFunc
 	following sync.WaitGroup // streams of events
 	once      onceKeys
+	newLink   func() string // into the pages; nil where there are none
 	ids       requestIDs
 	scratch   sync.Pool // of *scratch
 
@@ -158,7 +173,7 @@ type Server struct {
 
 // New makes a Server.
 func New(o Options) (*Server, error) {
-	if o.OTPs == nil || o.Callers == nil || o.Limiter == nil || o.Texts == nil || o.Deliveries == nil || o.Live == nil || o.Admission == nil || o.Health == nil ||
+	if o.OTPs == nil || o.Callers == nil || o.Limiter == nil || o.Texts == nil || o.Deliveries == nil || o.Live == nil || o.Callbacks == nil || o.Admission == nil || o.Health == nil ||
 		o.Now == nil || o.Logger == nil {
 		return nil, errors.New("api: an option is missing")
 	}
@@ -189,6 +204,7 @@ func (s *Server) routes() {
 	e.GET("/api/v1/otp/:id", s.guarded(apps.ScopeRead, s.show))
 	e.GET("/api/v1/otp/:id/events", s.guarded(apps.ScopeRead, s.events))
 	s.adminRoutes(e)
+	s.callbackRoutes(e)
 	s.docRoutes(e)
 	for path, handle := range map[string]echo.HandlerFunc{
 		"/healthz": s.healthz, "/readyz": s.readyz, docsPath: s.docs,

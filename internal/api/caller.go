@@ -17,12 +17,10 @@ import (
 func (s *Server) guarded(scope apps.Scope, h func(echo.Context, apps.Caller) error) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
-		presented := r.Header[headerKey]
-		if len(presented) != 1 {
-			return &problem{code: CodeUnauthorized}
-		}
-		caller, err := s.o.Callers.Authenticate(presented[0], s.remote(r))
+		caller, err := s.authenticate(r)
 		switch {
+		case errors.Is(err, errNoKey):
+			return &problem{code: CodeUnauthorized}
 		case errors.Is(err, apps.ErrWrongNetwork):
 			return &problem{code: CodeForbidden, detail: "The API key may not be used from this address."}
 		case errors.Is(err, apps.ErrKeyExpired):
@@ -45,6 +43,23 @@ func (s *Server) guarded(scope apps.Scope, h func(echo.Context, apps.Caller) err
 		return h(c, caller)
 	}
 }
+
+// errNoKey says that a request shows no key, or several.
+var errNoKey = errors.New("no API key")
+
+func (s *Server) authenticate(r *http.Request) (apps.Caller, error) {
+	if caller, ok := s.known(r); ok {
+		return caller, nil
+	}
+	presented := r.Header[headerKey]
+	if len(presented) != 1 {
+		return apps.Caller{}, errNoKey
+	}
+	return s.o.Callers.Authenticate(presented[0], s.remote(r))
+}
+
+// Remote is the address of the client: see remote.
+func (s *Server) Remote(r *http.Request) netip.Addr { return s.remote(r) }
 
 // remote is the address of the client: that of the connection, or what a trusted proxy says of it. Of several forwarded
 // ones the last that isn't a trusted proxy's counts: what stands before it anybody could have written.

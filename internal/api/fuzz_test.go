@@ -53,14 +53,14 @@ func nullServer(tb testing.TB) http.Handler {
 	tb.Helper()
 	logger := slog.New(slog.DiscardHandler)
 	registry, err := apps.Open(tb.Context(), apps.Config{
-		Documents: none{}, Default: defaultSettings(), Fixed: []apps.FixedKey{{ID: "fixed", Digest: apps.DigestOf(apiKey), Scopes: apps.Scopes()}}, PhoneKey: keys.NewMAC([]byte("key")),
+		Documents: none{}, Default: defaultSettings(), Fixed: []apps.FixedKey{{ID: "fixed", Digest: apps.DigestOf(apiKey), Scopes: apps.Scopes()}}, PhoneKey: keys.NewMAC([]byte("key")), CallbackKey: keys.NewMAC([]byte("key")),
 		Now: time.Now, Logger: logger,
 	})
 	require.NoError(tb, err)
 	texts, err := text.Load("")
 	require.NoError(tb, err)
 	s, err := api.New(api.Options{
-		OTPs: null(), Callers: registry, Limiter: apps.NewLimiter(time.Now), Texts: texts, Deliveries: none{}, Live: status.NewHub(1, func(id job.ID) string { return string(id) }),
+		OTPs: null(), Callers: registry, Limiter: apps.NewLimiter(time.Now), Texts: texts, Deliveries: none{}, Callbacks: &letters{}, Live: status.NewHub(1, func(id job.ID) string { return string(id) }),
 		Admission: &admission{}, Health: healthy{}, Now: time.Now, Logger: logger,
 	})
 	require.NoError(tb, err)

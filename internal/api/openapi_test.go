@@ -147,7 +147,23 @@ func driveApps(b *bundle) {
 	b.call("PUT "+app, `{"length":8,"callbackUrl":"https://shop.example/wabek"}`)
 	b.call("POST "+app+"/test-numbers", `{"phone":"`+number+`","code":"424242"}`)
 	b.call("POST "+app+"/unlock", `{"phone":"`+number+`"}`)
+	b.letters.all = []callback.Letter{{Place: 1, ID: "a", Reason: "expired", Last: "timeout", Tries: 3, First: b.clock, At: b.clock}}
+	for _, request := range []string{"GET " + app + "/callback", "POST " + app + "/callback/rotate", "GET " + app + "/callback/dead", "GET " + app + "/callback/dead?after=x"} {
+		b.call(request, "")
+	}
+	for _, what := range []string{"/callback/dead/replay", "/callback/dead/discard"} {
+		for _, body := range []string{`{"id":"a"}`, `{}`, `{"ids":"a"}`, `{"id":"` + strings.Repeat("x", 17<<10) + `"}`} {
+			b.call("POST "+app+what, body)
+		}
+	}
 	b.call("DELETE "+app, "")
+	for _, what := range []string{"/callback/rotate", "/callback/dead/replay", "/callback/dead/discard"} {
+		b.call("POST "+app+what, "{}")
+	}
+	b.call("GET "+app+"/callback", "")
+	b.call("GET "+app+"/callback/dead", "")
+	b.server.Mount(http.NotFoundHandler(), func() string { return "http://127.0.0.1:8080/console/sign-in#x" })
+	b.call("POST /api/v1/admin/sign-in", "")
 	b.call("DELETE /api/v1/admin/apps/default", "")
 	for _, request := range []string{"GET " + app, "DELETE " + app} {
 		b.call(request, "")

@@ -51,6 +51,7 @@ type bundle struct {
 	statuses map[job.ID]job.Status
 	stream   []job.Status
 	hub      *status.Hub
+	letters  letters
 	apps     *apps.Registry
 }
 
@@ -101,14 +102,14 @@ func setup(t *testing.T, options ...option) *bundle {
 		&repeatable{dice: mathrand.NewChaCha8([32]byte{})}, now)
 	require.NoError(t, err)
 	b.apps, err = apps.Open(t.Context(), apps.Config{
-		Documents: b.store, Fixed: []apps.FixedKey{{ID: "fixed", Digest: apps.DigestOf(apiKey), Scopes: apps.Scopes()}}, PhoneKey: ring.PhoneHashKey(), Now: now, Logger: logger,
+		Documents: b.store, Fixed: []apps.FixedKey{{ID: "fixed", Digest: apps.DigestOf(apiKey), Scopes: apps.Scopes()}}, PhoneKey: ring.PhoneHashKey(), CallbackKey: ring.PhoneHashKey(), Now: now, Logger: logger,
 		Default: defaultSettings(),
 	})
 	require.NoError(t, err)
 	texts, err := text.Load("")
 	require.NoError(t, err)
 	o := api.Options{
-		OTPs: service, Callers: b.apps, Limiter: apps.NewLimiter(now), Texts: texts, Deliveries: b, Live: b.hub, Admission: b.policy, Health: b, Now: now, Logger: logger,
+		OTPs: service, Callers: b.apps, Limiter: apps.NewLimiter(now), Texts: texts, Deliveries: b, Live: b.hub, Callbacks: &b.letters, Admission: b.policy, Health: b, Now: now, Logger: logger,
 	}
 	for _, change := range options {
 		change(&o)

@@ -25,10 +25,10 @@ func mayImport() map[string]string {
 		"internal/job":         "phone keys",
 		"internal/otp":         "phone job keys",
 		"internal/apps":        "otp phone job",
-		"internal/api":         "api/openapi apps docs otp phone job status text",
+		"internal/api":         "api/openapi apps callback docs otp phone job status text",
 		"internal/api/openapi": "",
 		// A whole API for the tests of what talks to one.
-		"internal/api/apitest": "api apps job keys otp record/bolt status text",
+		"internal/api/apitest": "api apps callback job keys otp record/bolt status text",
 		"docs":                 "", // pages that programs show too
 		"docs/snippets":        "",
 		"docs/snippets/go":     "client",
@@ -48,7 +48,7 @@ func mayImport() map[string]string {
 		"internal/callback":          "job outbound",
 		"internal/text":              "",
 		"internal/config":            "keys job", // the types of its secrets, and what a pool may be called
-		"internal/app/apiapp":        "api app/senderapp apps config job keys otp queue queue/embed record/bolt relay status text whatsapp",
+		"internal/app/apiapp":        "api app/senderapp apps callback config console docs/snippets job keys otp outbound queue queue/embed record/bolt relay status text whatsapp",
 		"internal/app/senderapp":     "config job keys queue sender whatsapp",
 		"internal/whatsim":           "",
 		"internal/stories":           "",

@@ -30,9 +30,10 @@ func Environ() []string { return os.Environ() }
 
 // API is the settings of cmd/api and, with Sim, of cmd/demo.
 type API struct {
-	Addr    string `env:"WABEK_ADDR" envDefault:":8080" unit:"host:port" doc:"Where the API listens; port 0 takes a free one."`
-	Port    string `env:"PORT" absent:"-" unit:"port" doc:"Port of the API on every address, as hosting platforms set it. WABEK_ADDR wins."`
-	DataDir string `env:"WABEK_DATA_DIR" envDefault:"./data" demo:"a temporary directory" unit:"path" doc:"Directory of everything that is kept: records, queue, WhatsApp device keys."`
+	Addr    string          `env:"WABEK_ADDR" envDefault:":8080" unit:"host:port" doc:"Where the API listens; port 0 takes a free one."`
+	Port    string          `env:"PORT" absent:"-" unit:"port" doc:"Port of the API on every address, as hosting platforms set it. WABEK_ADDR wins."`
+	DataDir string          `env:"WABEK_DATA_DIR" envDefault:"./data" demo:"a temporary directory" unit:"path" doc:"Directory of everything that is kept: records, queue, WhatsApp device keys."`
+	Given   map[string]bool // names of the variables that are set
 	// DataDirSet says that WABEK_DATA_DIR was given, so that it isn't just the default.
 	DataDirSet bool
 
@@ -67,8 +68,13 @@ type API struct {
 	RateBurst      int       `env:"WABEK_RATE_BURST" envDefault:"0" unit:"OTPs" min:"0" max:"100000" doc:"OTPs of the default app at once; 0 for a second's worth."`
 	PerAddressHour int       `env:"WABEK_PER_ADDRESS_HOUR" envDefault:"0" unit:"OTPs" min:"0" max:"100000" doc:"OTPs for one end user's address (the request's ip) within an hour; 0 for no bound."`
 
+	PublicURL      string   `env:"WABEK_PUBLIC_URL" absent:"as each request says" unit:"URL" doc:"Where others reach this server, like https://otp.example.com; for the console links and examples."`
 	TextsDir       string   `env:"WABEK_TEXTS_DIR" absent:"the shipped texts alone" unit:"path" doc:"Directory of message texts that go before the shipped ones (docs/texts.md)."`
 	TrustedProxies Networks `env:"WABEK_TRUSTED_PROXIES" absent:"none" unit:"CIDR[,…]" doc:"Proxies in front of the API: what they say in X-Forwarded-For is believed. From others that header counts for nothing."`
+
+	OutboundNetworks  Networks `env:"WABEK_OUTBOUND_NETWORKS" absent:"none" unit:"CIDR[,…]" doc:"Private or otherwise special networks that callbacks may be posted to; without it they reach the public Internet alone."`
+	OutboundHosts     Hosts    `env:"WABEK_OUTBOUND_HOSTS" absent:"none" unit:"name[,…]" doc:"Names that callbacks may be posted to wherever they lead."`
+	OutboundPlainHTTP bool     `env:"WABEK_OUTBOUND_PLAIN_HTTP" envDefault:"false" unit:"true or false" doc:"Lets callbacks go to http addresses too, which anybody on the way can read."`
 
 	DrainTimeout time.Duration `env:"WABEK_DRAIN_TIMEOUT" envDefault:"25s" unit:"duration" min:"1s" max:"10m" doc:"How long a stopping program waits for what is under way. Keep it below the grace period of what stops it."`
 	WhatsApp     WhatsApp

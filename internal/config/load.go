@@ -30,6 +30,10 @@ func LoadAPI(environ []string) (API, []Warning, error) {
 	var a API
 	l := load(environ, &a)
 	_, a.DataDirSet = l.given["WABEK_DATA_DIR"]
+	a.Given = make(map[string]bool, len(l.given))
+	for name := range l.given {
+		a.Given[name] = true
+	}
 	if _, set := l.given["WABEK_ADDR"]; !set && a.Port != "" {
 		a.Addr = ":" + a.Port
 		if !isPort(a.Port) {

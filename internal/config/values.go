@@ -68,6 +68,22 @@ func (c *Countries) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// Hosts are names of hosts, parted by commas.
+type Hosts []string
+
+// UnmarshalText reads names, in lower case.
+func (h *Hosts) UnmarshalText(text []byte) error {
+	*h = nil
+	for part := range strings.SplitSeq(string(text), ",") {
+		name := strings.ToLower(strings.TrimSpace(part))
+		if name == "" || strings.ContainsAny(name, " :/@") {
+			return fmt.Errorf("%s is not the name of a host; write it like hooks.example.com", shown(part))
+		}
+		*h = append(*h, name)
+	}
+	return nil
+}
+
 // Networks are ranges of addresses, parted by commas; a lone address is a range of one.
 type Networks []netip.Prefix
 

@@ -160,6 +160,9 @@ func (r *Record) Deliver(s job.Status) bool {
 		r.DeliveredAt = at
 	case job.Read:
 		r.ReadAt = at
+		if r.DeliveredAt.IsZero() { // of receipts that come together the furthest alone is told
+			r.DeliveredAt = at
+		}
 	case job.Failed, job.Expired, job.Cancelled:
 		r.EndedAt = at
 	}

@@ -20,6 +20,7 @@ import (
 
 	"wabek/internal/api"
 	"wabek/internal/apps"
+	"wabek/internal/callback"
 	"wabek/internal/job"
 	"wabek/internal/keys"
 	"wabek/internal/otp"
@@ -85,7 +86,7 @@ func New(tb testing.TB, around func(http.Handler) http.Handler) *Server {
 	service, err := otp.NewService(store, ring, seal, otp.Policy{Length: 6, Expiry: otp.RecommendedExpiry, MaxAttempts: 5}, rand.Reader, time.Now)
 	require.NoError(tb, err)
 	s.Apps, err = apps.Open(tb.Context(), apps.Config{
-		Documents: store, Fixed: []apps.FixedKey{{ID: "fixed", Digest: apps.DigestOf(Key), Scopes: apps.Scopes()}}, PhoneKey: ring.PhoneHashKey(),
+		Documents: store, Fixed: []apps.FixedKey{{ID: "fixed", Digest: apps.DigestOf(Key), Scopes: apps.Scopes()}}, PhoneKey: ring.PhoneHashKey(), CallbackKey: ring.PhoneHashKey(),
 		Now: time.Now, Logger: logger, Default: apps.Settings{
 			Title: new("wabek"), Pool: new(job.DefaultPool), Length: new(6), ExpirySeconds: new(600), Attempts: new(5), Reissue: new(apps.Supersede),
 			WrongTries: new(otp.MostGuesses),
@@ -95,7 +96,7 @@ func New(tb testing.TB, around func(http.Handler) http.Handler) *Server {
 	texts, err := text.Load("")
 	require.NoError(tb, err)
 	server, err := api.New(api.Options{
-		OTPs: service, Callers: s.Apps, Limiter: apps.NewLimiter(time.Now), Texts: texts, Deliveries: s, Live: s.hub, Admission: s, Health: s,
+		OTPs: service, Callers: s.Apps, Limiter: apps.NewLimiter(time.Now), Texts: texts, Deliveries: s, Live: s.hub, Callbacks: noCallbacks{}, Admission: s, Health: s,
 		Now: time.Now, Logger: logger,
 	})
 	require.NoError(tb, err)
@@ -192,3 +193,18 @@ func (s *Server) History(_ context.Context, _ string, id job.ID, after uint64) (
 
 // Health is api.Health.
 func (s *Server) Health() api.Report { return api.Report{Ready: true} }
+
+// noCallbacks posts nothing.
+type noCallbacks struct{}
+
+func (noCallbacks) CheckURL(string) error { return nil }
+
+func (noCallbacks) Dead(context.Context, string, uint64, int) ([]callback.Letter, error) {
+	return nil, nil
+}
+
+func (noCallbacks) Replay(context.Context, string, string) error { return callback.ErrNoLetter }
+
+func (noCallbacks) ReplayAll(context.Context, string) (int, error) { return 0, nil }
+
+func (noCallbacks) Purge(context.Context, string, string) (int, error) { return 0, nil }

@@ -25,10 +25,12 @@ import (
 
 	"wabek/internal/api"
 	"wabek/internal/apps"
+	"wabek/internal/callback"
 	"wabek/internal/config"
 	"wabek/internal/job"
 	"wabek/internal/keys"
 	"wabek/internal/otp"
+	"wabek/internal/outbound"
 	"wabek/internal/queue"
 	"wabek/internal/record/bolt"
 	"wabek/internal/relay"
@@ -73,18 +75,23 @@ type App struct {
 	o        Options
 	cleanups []cleanup // of what is open, in the order of opening
 
-	nc       *nats.Conn
-	broker   *queue.Broker
-	records  *bolt.Store
-	relay    *relay.Relay
-	presence *presence
-	pace     *pace
-	apps     *apps.Registry
-	localKey string // for commands, while this runs
-	hub      *status.Hub
-	send     func(context.Context) error // runs the sender of this process; nil where senders run elsewhere
-	server   *api.Server
-	listener net.Listener
+	nc        *nats.Conn
+	broker    *queue.Broker
+	records   *bolt.Store
+	relay     *relay.Relay
+	presence  *presence
+	pace      *pace
+	apps      *apps.Registry
+	localKey  string        // for commands, while this runs
+	signIn    func() string // makes a link into the console
+	locales   []string
+	hub       *status.Hub
+	outbound  *outbound.Client
+	callbacks *callback.Service
+	news      chan struct{}               // wakes tellNews
+	send      func(context.Context) error // runs the sender of this process; nil where senders run elsewhere
+	server    *api.Server
+	listener  net.Listener
 }
 
 // cleanup undoes one step of New.
@@ -132,7 +139,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 }
 
 func newApp(o Options) *App {
-	return &App{o: o, hub: status.NewHub(mostFollowers, otpOf), pace: newPace(o.Config.MaxWait, o.Now)}
+	return &App{o: o, hub: status.NewHub(mostFollowers, otpOf), pace: newPace(o.Config.MaxWait, o.Now), news: make(chan struct{}, 1)}
 }
 
 func (a *App) openService(secret keys.Secret, ring *keys.Ring) (*otp.Service, *keys.SealKeys, error) {
@@ -167,7 +174,7 @@ func (a *App) openBroker() error {
 func (a *App) openRecords(ctx context.Context, secret keys.Secret) (*keys.Ring, error) {
 	store, err := bolt.Open(bolt.Options{
 		Path: filepath.Join(a.o.Config.DataDir, "records.db"), Now: a.o.Now, Retention: retention,
-		Committed: a.offer, Withdrawn: a.withdrawn, Logger: a.o.Logger,
+		Committed: a.offer, Withdrawn: a.withdrawn, Watched: a.watched, Changed: a.changed, Logger: a.o.Logger,
 	})
 	if err != nil {
 		return nil, err
@@ -204,8 +211,8 @@ func (a *App) openApps(ctx context.Context, ring *keys.Ring) (digest apps.Digest
 	a.localKey, local = localKey()
 	a.apps, err = apps.Open(ctx, apps.Config{
 		Documents: a.records, Default: defaultApp(a.o.Config), Fixed: []apps.FixedKey{{ID: "fixed", Digest: digest, Scopes: apps.Scopes()}, local},
-		PhoneKey: ring.PhoneHashKey(),
-		Now:      a.o.Now, Logger: a.o.Logger,
+		PhoneKey: ring.PhoneHashKey(), CallbackKey: ring.CallbackKey(),
+		Now: a.o.Now, Logger: a.o.Logger,
 	})
 	if wrong := new(apps.SettingError); errors.As(err, &wrong) && variableOf[wrong.Field] != "" {
 		err = fmt.Errorf("%s: %w", variableOf[wrong.Field], err)
@@ -246,8 +253,12 @@ func (a *App) openAPI(ctx context.Context, service *otp.Service, ring *keys.Ring
 	if err != nil {
 		return madeKey{}, fmt.Errorf("WABEK_TEXTS_DIR: %w", err)
 	}
+	a.locales = texts.Locales()
+	if err := a.openCallbacks(); err != nil {
+		return madeKey{}, err
+	}
 	a.server, err = api.New(api.Options{
-		OTPs: service, Callers: a.apps, Limiter: apps.NewLimiter(a.o.Now), Texts: texts, Deliveries: deliveries, Live: a.hub,
+		OTPs: service, Callers: a.apps, Limiter: apps.NewLimiter(a.o.Now), Texts: texts, Deliveries: deliveries, Live: a.hub, Callbacks: callbacks{a.callbacks, a.outbound},
 		Admission: &admission{a.presence, a.pace, a.relay.Waiting}, Health: a, Proxies: a.o.Config.TrustedProxies, Now: a.o.Now, Logger: a.o.Logger,
 	})
 	return madeKey{text: made, digest: digest}, err
@@ -269,6 +280,9 @@ func (a *App) openServer(ctx context.Context, service *otp.Service, ring *keys.R
 		return nil
 	})
 	if err := a.openDoor(a.localKey); err != nil {
+		return err
+	}
+	if err := a.openConsole(a.locales); err != nil {
 		return err
 	}
 	if made.text == "" {
@@ -300,6 +314,8 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() { a.relay.Run(background) })
 	group.Go(func() { a.project(background) })
 	group.Go(func() { a.apps.Run(background) })
+	group.Go(func() { a.callbacks.Run(background) })
+	group.Go(func() { a.tellNews(background) })
 
 	ctx, halt := context.WithCancel(ctx)
 	ended := make(chan error, 2)
@@ -351,7 +367,7 @@ func (a *App) project(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	sink := status.Fan(a.hub, a.records, status.SinkFunc(a.noted))
+	sink := status.Fan(a.hub, a.records, status.SinkFunc(a.tellStatuses()), status.SinkFunc(a.noted))
 	a.watch("statuses", a.broker.Statuses(ctx, "records", sink.Apply))
 }
 

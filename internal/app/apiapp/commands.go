@@ -20,7 +20,8 @@ import (
 	"wabek/internal/otp"
 )
 
-const commandsUsage = `  api app list
+const commandsUsage = `  api sign-in                               a link into the console, for one browser within 15 minutes
+  api app list
   api app show NAME
   api app create NAME [SETTING=VALUE…]
   api app set NAME SETTING=VALUE…           an empty value takes a setting back
@@ -30,6 +31,11 @@ const commandsUsage = `  api app list
   api key create [-app NAME] [-label TEXT] [-scopes otp,whmcs,read,admin] [-networks CIDR,…] [-days N]
   api key list [-app NAME]
   api key revoke ID
+  api callback show NAME                    where callbacks go, and their secret
+  api callback rotate NAME                  another secret; the old one signs too for a day
+  api callback dead NAME                    callbacks that were given up
+  api callback replay NAME [ID]             post them again
+  api callback discard NAME [ID]            forget them
 `
 
 // errCall says that a command line can't be understood.
@@ -53,6 +59,9 @@ func administer(ctx context.Context, o Options, args []string, stdout io.Writer)
 type command func(ctx context.Context, c *adminClient, out io.Writer) error
 
 func parseCommand(args []string) (command, error) {
+	if len(args) == 1 && args[0] == "sign-in" {
+		return signIn, nil
+	}
 	if len(args) < 2 {
 		return nil, fmt.Errorf("%q %w", strings.Join(args, " "), errCall)
 	}
@@ -84,6 +93,14 @@ func parseCommand(args []string) (command, error) {
 		return done(http.MethodPost, appPath(rest[0])+"/test-numbers", body, "set"), nil
 	case what == "app unlock" && len(rest) == 2:
 		return done(http.MethodPost, appPath(rest[0])+"/unlock", map[string]string{"phone": rest[1]}, "unlocked"), nil
+	case what == "callback show" && len(rest) == 1:
+		return showApp(http.MethodGet, appPath(rest[0])+"/callback", nil), nil
+	case what == "callback rotate" && len(rest) == 1:
+		return showApp(http.MethodPost, appPath(rest[0])+"/callback/rotate", nil), nil
+	case what == "callback dead" && len(rest) == 1:
+		return listLetters(rest[0]), nil
+	case (what == "callback replay" || what == "callback discard") && (len(rest) == 1 || len(rest) == 2):
+		return countLetters(appPath(rest[0])+"/callback/dead/"+args[1], append(rest, "")[1]), nil
 	case what == "key create":
 		return parseCreateKey(rest)
 	case what == "key list":
@@ -197,6 +214,46 @@ func done(method, path string, body any, what string) command {
 			return err
 		}
 		_, err := fmt.Fprintln(out, what)
+		return err
+	}
+}
+
+func signIn(ctx context.Context, c *adminClient, out io.Writer) error {
+	var answer struct{ URL string }
+	if err := c.call(ctx, http.MethodPost, "/api/v1/admin/sign-in", nil, &answer); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(out, answer.URL)
+	return err
+}
+
+func listLetters(app string) command {
+	return func(ctx context.Context, c *adminClient, out io.Writer) error {
+		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "ID\tREASON\tTRIES\tLAST\tFIRST\tGIVEN UP")
+		for after := uint64(0); ; {
+			var answer struct{ Letters []api.LetterView }
+			if err := c.call(ctx, http.MethodGet, fmt.Sprintf("%s/callback/dead?after=%d", appPath(app), after), nil, &answer); err != nil {
+				return err
+			}
+			if len(answer.Letters) == 0 {
+				return w.Flush()
+			}
+			for _, l := range answer.Letters {
+				fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\n", l.ID, l.Reason, l.Tries, l.Last, l.First, l.At)
+				after = l.Place
+			}
+		}
+	}
+}
+
+func countLetters(path, id string) command {
+	return func(ctx context.Context, c *adminClient, out io.Writer) error {
+		var answer struct{ Count int }
+		if err := c.call(ctx, http.MethodPost, path, map[string]string{"id": id}, &answer); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(out, answer.Count)
 		return err
 	}
 }

@@ -23,7 +23,7 @@ Usage:
   api pool-keys POOL...   print the WABEK_POOL_KEYS of a sender that serves these pools
 ` + commandsUsage + `  api -h                  this page
 
-api app and api key work on the data directory, whether an API runs there or not. A change holds at once.
+api app, api key and api callback work on the data directory, whether an API runs there or not. A change holds at once.
 
 `
 
@@ -41,7 +41,7 @@ func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 	}
 	switch {
 	case len(args) == 0:
-	case args[0] == "app", args[0] == "key":
+	case args[0] == "app", args[0] == "key", args[0] == "callback", args[0] == "sign-in":
 		return runCommand(ctx, cfg, args, stdout, stderr)
 	case args[0] == "pool-keys" && len(args) > 1:
 		return printPoolKeys(cfg, args[1:], stdout, stderr)
@@ -73,7 +73,7 @@ func runCommand(ctx context.Context, cfg config.API, args []string, stdout, stde
 		fmt.Fprintf(stderr, "api: %v\n", err)
 		return 2
 	case err != nil:
-		fmt.Fprintf(stderr, "api %s %s: %v\n", args[0], args[1], err)
+		fmt.Fprintf(stderr, "api %s: %v\n", strings.Join(args[:min(2, len(args))], " "), err)
 		return 1
 	}
 	return 0
