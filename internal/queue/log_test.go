@@ -136,3 +136,37 @@ func TestLog_ARaceOfRaisesEndsAtTheHighestAndNeverFalls(t *testing.T) {
 		require.Equal(t, job.Read.Rank(), r, "%s", id)
 	}
 }
+
+func TestLog_HistoryIsWhatStandsBehind(t *testing.T) {
+	t.Parallel()
+	b := run(t, connect(t, serve(t)), queue.Options{})
+	ready(t, b)
+	ctx := within(t)
+	all, err := b.History(ctx, pool, "job-1", 0)
+	require.NoError(t, err)
+	require.Empty(t, all)
+	var at uint64
+	var want []job.Status
+	for _, state := range []job.State{job.Sending, job.Sent, job.Delivered} {
+		_, err := b.Put(ctx, status("job-2", state), at) // another job's lie between
+		require.NoError(t, err)
+		s := status("job-1", state)
+		last := uint64(0)
+		if len(want) > 0 {
+			last = want[len(want)-1].Seq
+		}
+		s.Seq, err = b.Put(ctx, s, last)
+		require.NoError(t, err)
+		want = append(want, s)
+		at = s.Seq - 1
+	}
+	for n := range len(want) + 1 {
+		after := uint64(0)
+		if n > 0 {
+			after = want[n-1].Seq
+		}
+		all, err := b.History(ctx, pool, "job-1", after)
+		require.NoError(t, err)
+		require.Equal(t, want[n:], append([]job.Status{}, all...))
+	}
+}
