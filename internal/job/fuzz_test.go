@@ -30,10 +30,14 @@ func FuzzOpen(f *testing.F) {
 	f.Add([]byte{2}, "job-1", "otp", "default")
 	f.Fuzz(func(t *testing.T, sealed []byte, id, lane, pool string) {
 		body, err := job.Open(seal, job.Envelope{ID: job.ID(id), Lane: job.Lane(lane), Pool: pool, Sealed: sealed})
-		same := bytes.Equal(sealed, good.Sealed) && id == "job-1" && lane == "otp" && pool == "default"
-		require.Equal(t, same, err == nil)
-		if same {
+		// Seeds come from another process, which has sealed them with a nonce of its own.
+		mine := id == "job-1" && lane == "otp" && pool == "default"
+		if err == nil {
+			require.True(t, mine)
 			require.Equal(t, "code", body.Text)
+		}
+		if mine && bytes.Equal(sealed, good.Sealed) {
+			require.NoError(t, err)
 		}
 	})
 }
