@@ -162,6 +162,7 @@ func driveApps(b *bundle) {
 	}
 	b.call("GET "+app+"/callback", "")
 	b.call("GET "+app+"/callback/dead", "")
+	b.call("POST /api/v1/admin/sign-in", "")
 	b.server.Mount(http.NotFoundHandler(), func() string { return "http://127.0.0.1:8080/console/sign-in#x" })
 	b.call("POST /api/v1/admin/sign-in", "")
 	b.call("DELETE /api/v1/admin/apps/default", "")
@@ -239,6 +240,13 @@ func (b *bundle) driveGuards(c *contract) {
 			require.Equal(b.t, want, status, "%s with the scope %s: %v", request, scope, doc)
 		}
 	})
+	away := setup(b.t, func(o *api.Options) { o.Callbacks = noQueue{o.Callbacks} })
+	away.client = b.client
+	for _, request := range []string{"GET " + deadOfDefault, "POST " + deadOfDefault + "/replay", "POST " + deadOfDefault + "/discard"} {
+		status, doc := away.call(request, "{}")
+		require.Equal(b.t, http.StatusServiceUnavailable, status)
+		require.Equal(b.t, "queue_unavailable", doc["code"])
+	}
 	broken := setup(b.t, func(o *api.Options) { o.Callers = brokenCallers{o.Callers} })
 	broken.client = b.client
 	each(func(request string, _ *openapi3.Operation) {
@@ -284,6 +292,21 @@ func (b *bundle) driveGuards(c *contract) {
 	id := used.newID(goodIssue)
 	used.verify(id, used.code())
 	used.call(postOTP+"/"+id+"/cancel", "")
+}
+
+const deadOfDefault = "/api/v1/admin/apps/default/callback/dead"
+
+// noQueue has callbacks behind a queue that is away.
+type noQueue struct{ api.Callbacks }
+
+func (noQueue) Dead(context.Context, string, uint64, int) ([]callback.Letter, error) {
+	return nil, errors.New("no connection")
+}
+
+func (noQueue) ReplayAll(context.Context, string) (int, error) { return 0, errors.New("no connection") }
+
+func (noQueue) Purge(context.Context, string, string) (int, error) {
+	return 0, errors.New("no connection")
 }
 
 // brokenCallers fails in a way that nobody foresaw.
