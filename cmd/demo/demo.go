@@ -133,7 +133,7 @@ func demonstrate(ctx context.Context, cfg config.API, simCfg config.Sim, once bo
 		if !cfg.APIKey.IsZero() {
 			shown = "$WABEK_API_KEY"
 		}
-		fmt.Fprintf(stdout, paste, app.URL(), sim.Endpoint(), shown)
+		fmt.Fprintf(stdout, paste, app.URL(), sim.Endpoint(), shown, app.SignInLink())
 		<-ctx.Done()
 	}
 	stop()
@@ -151,6 +151,8 @@ Read it on the virtual phone:
   curl -s %[2]s/phones/905551234567/messages
 Verify it, with the otpId and the code of the two answers:
   curl -s -X POST %[1]s/api/v1/otp-verify -H 'X-API-Key: %[3]s' -d '{"otp_id":"OTPID","otp":"CODE"}'
+Or try it in a browser; the link is for one, within 15 minutes:
+  %[4]s
 
 Ctrl-C ends it.
 `
