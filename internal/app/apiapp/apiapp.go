@@ -88,7 +88,8 @@ type App struct {
 	hub       *status.Hub
 	outbound  *outbound.Client
 	callbacks *callback.Service
-	news      chan struct{}               // wakes tellNews
+	news      chan struct{} // wakes tellNews
+	gone      chan goneEndpoint
 	send      func(context.Context) error // runs the sender of this process; nil where senders run elsewhere
 	server    *api.Server
 	listener  net.Listener
@@ -139,7 +140,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 }
 
 func newApp(o Options) *App {
-	return &App{o: o, hub: status.NewHub(mostFollowers, otpOf), pace: newPace(o.Config.MaxWait, o.Now), news: make(chan struct{}, 1)}
+	return &App{o: o, hub: status.NewHub(mostFollowers, otpOf), pace: newPace(o.Config.MaxWait, o.Now), news: make(chan struct{}, 1), gone: make(chan goneEndpoint, 16)}
 }
 
 func (a *App) openService(secret keys.Secret, ring *keys.Ring) (*otp.Service, *keys.SealKeys, error) {

@@ -23,8 +23,32 @@ func (a *App) openCallbacks() (err error) {
 	a.onClose("outbound connections", func() error { a.outbound.Close(); return nil })
 	a.callbacks, err = callback.New(callback.Config{
 		Queue: callbackQueue{a.broker}, Endpoints: endpoints{a.apps}, Client: a.outbound, Logger: a.o.Logger, Now: a.o.Now,
+		Gone: func(app, url string) {
+			select {
+			case a.gone <- goneEndpoint{app, url}:
+			default: // so many at once are told again: each stays away until the next start, and answers 410 then
+			}
+		},
 	})
 	return err
+}
+
+// goneEndpoint is an address whose receiver wants no callbacks any more: it has answered 410.
+type goneEndpoint struct{ app, url string }
+
+// forget takes such an address out of its app's settings, unless that has another one by now.
+func (a *App) forget(ctx context.Context, g goneEndpoint) {
+	app, err := a.apps.App(g.app)
+	if err != nil || app.CallbackURL != g.url {
+		return
+	}
+	own := app.Own
+	own.CallbackURL = nil
+	if _, err := a.apps.SaveApp(ctx, g.app, own, false); err != nil {
+		a.o.Logger.Warn("address for callbacks not taken back", "app", g.app, "err", err)
+		return
+	}
+	a.o.Logger.Warn("callbacks are off: the receiver answers 410 Gone", "app", g.app)
 }
 
 // callbacks is what the API may ask about callbacks.
@@ -165,6 +189,8 @@ func (a *App) tellNews(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-a.news:
+		case g := <-a.gone:
+			a.forget(ctx, g)
 		case <-retry.C:
 		}
 	}
