@@ -68,11 +68,11 @@ func (s *Service) Resend(ctx context.Context, a Again) (Issued, error) {
 	return out, nil
 }
 
-// resendOpen sends the open OTP of a request's app, phone and purpose again.
-func (s *Service) resendOpen(ctx context.Context, r Request) (Issued, error) {
+// resendOpen sends the open OTP of a request's app, phone and purpose again, and says which it found.
+func (s *Service) resendOpen(ctx context.Context, r Request) (Issued, ID, error) {
 	id, err := s.store.Latest(ctx, r.App, r.Phone.Hash(s.ring.PhoneHashKey()), r.Purpose)
 	if err != nil {
-		return Issued{}, fmt.Errorf("issue OTP: %w", err)
+		return Issued{}, ID{}, fmt.Errorf("issue OTP: %w", err)
 	}
 	var once *Once
 	if r.Once != nil {
@@ -80,9 +80,9 @@ func (s *Service) resendOpen(ctx context.Context, r Request) (Issued, error) {
 	}
 	out, err := s.resend(ctx, Again{App: r.App, ID: id, Limits: r.Limits, Answer: r.Answer}, once)
 	if err != nil {
-		return Issued{}, fmt.Errorf("issue OTP: %w", err)
+		return Issued{}, id, fmt.Errorf("issue OTP: %w", err)
 	}
-	return out, nil
+	return out, id, nil
 }
 
 func (s *Service) resend(ctx context.Context, a Again, once *Once) (Issued, error) {

@@ -125,11 +125,13 @@ func (s *Service) Issue(ctx context.Context, r Request) (Issued, error) {
 		r.Text = plainText
 	}
 	for {
+		var past ID // an OTP that can't be sent again: another may take its place
 		if r.Resend {
-			again, err := s.resendOpen(ctx, r)
+			again, id, err := s.resendOpen(ctx, r)
 			if !errors.Is(err, ErrNoRecord) && !errors.As(err, new(*NotOpenError)) {
 				return again, err
 			}
+			past = id
 		}
 		draft, err := s.draft(r)
 		if err != nil {
@@ -140,7 +142,7 @@ func (s *Service) Issue(ctx context.Context, r Request) (Issued, error) {
 			answer := r.Answer(out) // not in the transaction: others wait for that
 			draft.Once.Answer = func() []byte { return answer }
 		}
-		err = s.store.Issue(ctx, draft, admit(r, draft.Record, s.now()))
+		err = s.store.Issue(ctx, draft, admit(r, draft.Record, past, s.now()))
 		switch {
 		case err == nil:
 			return out, nil
@@ -205,10 +207,11 @@ func plainText(code string, life time.Duration) (string, error) {
 // errOpenNow says that an OTP was opened between the look for one and the issuing of another.
 var errOpenNow = errors.New("an OTP is open by now")
 
-// admit is the rule of issuing: within the limits, the new OTP takes the place of the open one.
-func admit(q Request, r Record, now time.Time) Admit {
+// admit is the rule of issuing: within the limits, the new OTP takes the place of the open one. Where an open one is to be
+// sent again instead, only past may be open: one that is locked, or has had all of its messages.
+func admit(q Request, r Record, past ID, now time.Time) Admit {
 	return func(h History) (History, error) {
-		if q.Resend && h.Open != (ID{}) {
+		if q.Resend && h.Open != (ID{}) && h.Open != past {
 			return h, errOpenNow
 		}
 		if !r.Test() {

@@ -278,6 +278,36 @@ func resend(t *testing.T, k *kit) {
 	require.NotEqual(t, id, issued.ID, "a used one isn't")
 }
 
+// An OTP that is locked, or has had all of its messages, keeps nobody from a new one.
+func resendWorn(t *testing.T, k *kit) {
+	s := k.service(t, policy())
+	for number, wear := range map[int]func(id otp.ID, code string){
+		1: func(id otp.ID, code string) {
+			for range policy().MaxAttempts {
+				k.verify(t, s, id, wrong(code))
+			}
+		},
+		2: func(id otp.ID, _ string) {
+			for range otp.MaxSends - 1 {
+				_, err := s.Resend(context.Background(), otp.Again{App: otp.DefaultApp, ID: id})
+				require.NoError(t, err)
+			}
+		},
+	} {
+		r := request(t, number)
+		r.Resend = true
+		id, code := k.issue(t, s, r)
+		wear(id, code)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		issued, err := s.Issue(ctx, r)
+		cancel()
+		require.NoError(t, err)
+		require.NotEqual(t, id, issued.ID)
+		require.Equal(t, otp.WasSuperseded, k.verify(t, s, id, code))
+		require.Equal(t, otp.Valid, k.verify(t, s, issued.ID, k.code(t, issued.ID)))
+	}
+}
+
 func resendNotOpen(t *testing.T, k *kit) {
 	s := k.service(t, policy())
 	why := func(id otp.ID) otp.NotOpenError {

@@ -68,6 +68,7 @@ func Run(t *testing.T, open Open) {
 		"a refusal is not remembered under a key":                                   onceRefused,
 		"of 64 requests at once with one key exactly one is done":                   racingOnce,
 		"an open OTP is sent again under an id of its own":                          resend,
+		"what cannot be sent again is superseded":                                   resendWorn,
 		"what is not open is not sent again":                                        resendNotOpen,
 		"a cancelled OTP is not found, and its message not wanted":                  cancel,
 		"the latest OTP is found by phone and purpose until it expires":             findsLatest,
