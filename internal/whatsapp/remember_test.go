@@ -3,6 +3,7 @@ package whatsapp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
@@ -35,11 +36,13 @@ func remembering(dev *store.Device) (rememberedIdentities, rememberedTokens) {
 // Whatever happens in whatever order, a store with a memory answers as one without, and holds the same.
 func TestRemembered_AnswersAsTheStoreItself(t *testing.T) {
 	t.Parallel()
+	devices, err := OpenDevices(t.Context(), t.TempDir(), slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, devices.Close()) }()
+	runs := 0
 	rapid.Check(t, func(rt *rapid.T) {
-		devices, err := OpenDevices(t.Context(), t.TempDir(), slog.New(slog.DiscardHandler))
-		require.NoError(t, err)
-		defer func() { require.NoError(t, devices.Close()) }()
-		plain, ours := savedDevice(t, devices, "905550000001"), savedDevice(t, devices, "905550000002")
+		runs++ // each with devices of its own
+		plain, ours := savedDevice(t, devices, fmt.Sprintf("90555%07d", 2*runs)), savedDevice(t, devices, fmt.Sprintf("90555%07d", 2*runs+1))
 		identities, tokens := remembering(ours)
 
 		user := func() string { return rapid.SampledFrom([]string{"1_1", "2_1"}).Draw(rt, "user") }
@@ -84,24 +87,20 @@ func TestRemembered_AnswersAsTheStoreItself(t *testing.T) {
 			},
 			"restart": func(*rapid.T) { identities, tokens = remembering(ours) },
 			"": func(*rapid.T) {
-				for _, u := range []string{"1_1", "2_1"} {
-					for _, d := range []string{":0", ":3"} {
-						for k := range byte(2) {
-							want, err := plain.Identities.IsTrustedIdentity(t.Context(), u+d, [32]byte{k})
-							require.NoError(rt, err)
-							got, err := identities.IsTrustedIdentity(t.Context(), u+d, [32]byte{k})
-							require.NoError(rt, err)
-							require.Equal(rt, want, got, "%s %d", u+d, k)
-						}
-					}
-					want, err := plain.PrivacyTokens.GetPrivacyToken(t.Context(), types.NewJID(u, types.HiddenUserServer))
-					require.NoError(rt, err)
-					got, err := tokens.GetPrivacyToken(t.Context(), types.NewJID(u, types.HiddenUserServer))
-					require.NoError(rt, err)
-					require.Equal(rt, want, got)
-					if got != nil {
-						got.Timestamp = time.Unix(99, 0) // it is the caller's own
-					}
+				a, k := address(), key()
+				trusted, err := plain.Identities.IsTrustedIdentity(t.Context(), a, k)
+				require.NoError(rt, err)
+				got, err := identities.IsTrustedIdentity(t.Context(), a, k)
+				require.NoError(rt, err)
+				require.Equal(rt, trusted, got, "%s %d", a, k[0])
+				of := jid()
+				want, err := plain.PrivacyTokens.GetPrivacyToken(t.Context(), of)
+				require.NoError(rt, err)
+				token, err := tokens.GetPrivacyToken(t.Context(), of)
+				require.NoError(rt, err)
+				require.Equal(rt, want, token)
+				if token != nil {
+					token.Timestamp = time.Unix(99, 0) // it is the caller's own
 				}
 			},
 		})

@@ -130,6 +130,15 @@ func TestSend_FaultsThatAreNoFailure(t *testing.T) { //nolint:tparallel // the s
 	} {
 		t.Run(name, func(t *testing.T) {
 			to := newNumber(t)
+			want := 1
+			if c.fault.Kind == "drop" {
+				// At the first message to a contact whatsmeow asks for something beside it. Both would wait for the next
+				// connection then, and its own waiting is a data race of two.
+				first, hello := w.message(t, to, "Hello")
+				require.NoError(t, n.Send(within(t), first, hello))
+				n.awaitReceipt(t, first.ID, job.Read)
+				want++
+			}
 			env, body := w.message(t, to, "Your code is 123456")
 			w.fault(t, c.fault)
 			require.NoError(t, n.Ready(within(t)))
@@ -139,7 +148,7 @@ func TestSend_FaultsThatAreNoFailure(t *testing.T) { //nolint:tparallel // the s
 				return
 			}
 			w.shows(t, to, body.Text)
-			require.Len(t, w.sim.Messages(to.Digits()), 1)
+			require.Len(t, w.sim.Messages(to.Digits()), want)
 			if c.fault.Kind != "receipt_withhold" {
 				n.awaitReceipt(t, env.ID, job.Delivered)
 				n.awaitReceipt(t, env.ID, job.Read)
