@@ -40,6 +40,9 @@ const MinSecret = 32
 // keyIDSize is the length in bytes of a key's public name.
 const keyIDSize = 8
 
+// adminKeySize is the length in bytes of the key for commands.
+const adminKeySize = 16
+
 // Secret is the operator's WABEK_SECRET. It prints as [secret], whatever prints it.
 type Secret struct{ text string }
 
@@ -59,6 +62,12 @@ func (s Secret) IsZero() bool { return s.text == "" }
 
 // ID is a public name of the secret: 16 hex digits that tell two secrets apart and give nothing away.
 func (s Secret) ID() string { return hex.EncodeToString(s.derive("id", keyIDSize)) }
+
+// AdminKey is the API key by which commands on this machine speak to a running API: local_ and 32 hex digits. Both sides
+// derive it, so that it is stored nowhere.
+func (s Secret) AdminKey() string {
+	return "local_" + hex.EncodeToString(s.derive("admin", adminKeySize))
+}
 
 // derive is HKDF-SHA-256 (RFC 5869) of the secret; info separates the uses.
 func (s Secret) derive(info string, size int) []byte {

@@ -82,7 +82,6 @@ type App struct {
 	presence  *presence
 	pace      *pace
 	apps      *apps.Registry
-	localKey  string        // for commands, while this runs
 	signIn    func() string // makes a link into the console
 	locales   []string
 	hub       *status.Hub
@@ -208,10 +207,12 @@ func (a *App) openApps(ctx context.Context, ring *keys.Ring) (digest apps.Digest
 	if err != nil {
 		return digest, "", err
 	}
-	var local apps.FixedKey
-	a.localKey, local = localKey()
+	secret, err := a.secret()
+	if err != nil {
+		return digest, "", err
+	}
 	a.apps, err = apps.Open(ctx, apps.Config{
-		Documents: a.records, Default: defaultApp(a.o.Config), Fixed: []apps.FixedKey{{ID: "fixed", Digest: digest, Scopes: apps.Scopes()}, local},
+		Documents: a.records, Default: defaultApp(a.o.Config), Fixed: []apps.FixedKey{{ID: "fixed", Digest: digest, Scopes: apps.Scopes()}, localKey(secret)},
 		PhoneKey: ring.PhoneHashKey(), CallbackKey: ring.CallbackKey(),
 		Now: a.o.Now, Logger: a.o.Logger,
 	})
@@ -280,7 +281,7 @@ func (a *App) openServer(ctx context.Context, service *otp.Service, ring *keys.R
 		}
 		return nil
 	})
-	if err := a.openDoor(a.localKey); err != nil {
+	if err := a.openDoor(); err != nil {
 		return err
 	}
 	if err := a.openConsole(a.locales); err != nil {

@@ -335,7 +335,7 @@ func (c *adminClient) call(ctx context.Context, method, path string, body, into 
 	if err != nil {
 		return fmt.Errorf("ask the API: %w", err)
 	}
-	req.Header.Set("X-Api-Key", c.door.Key)
+	req.Header.Set("X-Api-Key", c.door.key)
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return fmt.Errorf("ask the API: %w", err)

@@ -2,7 +2,6 @@ package apiapp
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,37 +10,36 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"wabek/internal/apps"
 	"wabek/internal/job"
+	"wabek/internal/keys"
 	"wabek/internal/record/bolt"
 )
 
-// The door for commands: while an API runs, the file admin in its data directory says where it is and holds a key that is
-// good for its admin API until it stops. Who can read that file can read the secret beside it.
+// The door for commands: while an API runs, the file admin in its data directory says where it is. The key for its
+// admin API is derived from the secret, by the API and by the command alike; it is in no file.
 
 // doorFile is its name, in the data directory.
 const doorFile = "admin"
 
-// door is what the file says.
+// door is what the file says, and the key.
 type door struct {
 	URL string `json:"url"`
-	Key string `json:"key"`
+	key string
 }
 
-// localKey is a key of this process's own.
-func localKey() (text string, fixed apps.FixedKey) {
-	text = "local_" + strings.ToLower(rand.Text())
-	return text, apps.FixedKey{ID: "local", Digest: apps.DigestOf(text), Scopes: []apps.Scope{apps.ScopeAdmin}}
+// localKey lets commands in.
+func localKey(secret keys.Secret) apps.FixedKey {
+	return apps.FixedKey{ID: "local", Digest: apps.DigestOf(secret.AdminKey()), Scopes: []apps.Scope{apps.ScopeAdmin}}
 }
 
 // openDoor writes the file. It is taken away when the App closes; one that a crash leaves behind opens nothing.
-func (a *App) openDoor(key string) error {
-	text, err := json.Marshal(door{URL: a.URL(), Key: key})
+func (a *App) openDoor() error {
+	text, err := json.Marshal(door{URL: a.URL()})
 	if err != nil {
 		return fmt.Errorf("write %s: %w", doorFile, err)
 	}
@@ -81,6 +79,11 @@ func openAdmin(ctx context.Context, o Options) (*adminClient, error) {
 	if err := json.Unmarshal(text, &c.door); err != nil {
 		return nil, fmt.Errorf("read %s: malformed", path)
 	}
+	secret, err := (&App{o: o}).secret()
+	if err != nil {
+		return nil, err
+	}
+	c.door.key = secret.AdminKey()
 	return c, nil
 }
 
@@ -115,7 +118,7 @@ func newOffline(ctx context.Context, o Options) (_ *adminClient, err error) {
 		return nil, err
 	}
 	return &adminClient{
-		door: door{URL: "http://offline", Key: a.localKey}, http: &http.Client{Transport: within{a.server.Handler()}}, close: a.close,
+		door: door{URL: "http://offline", key: secret.AdminKey()}, http: &http.Client{Transport: within{a.server.Handler()}}, close: a.close,
 	}, nil
 }
 
