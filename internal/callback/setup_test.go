@@ -51,10 +51,10 @@ func (q callbackQueue) OpenCallbacks(app string) (callback.Source, error) {
 	return callbackSource{c}, nil
 }
 
-type callbackSource struct{ *queue.Callbacks }
+type callbackSource struct{ *queue.Tasks }
 
 func (s callbackSource) Next(ctx context.Context) (callback.Delivery, error) {
-	d, err := s.Callbacks.Next(ctx)
+	d, err := s.Tasks.Next(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -197,6 +197,12 @@ func (r *receiver) distinct() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.taken)
+}
+
+func (r *receiver) took(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.taken[id] > 0
 }
 
 func (r *receiver) port() string {
@@ -438,4 +444,75 @@ func verify(t *testing.T, secret callback.Secret, g got) error {
 	wh, err := standardwebhooks.NewWebhook(secret.Reveal())
 	require.NoError(t, err)
 	return wh.Verify(g.Body, g.Header)
+}
+
+// cable leads to a server, and can be cut.
+type cable struct {
+	net.Listener
+	to string
+
+	mu    sync.Mutex
+	cut   bool
+	ends  map[net.Conn]struct{}
+	lines sync.WaitGroup
+}
+
+func layCable(t *testing.T, to string) *cable {
+	t.Helper()
+	var lc net.ListenConfig
+	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	c := &cable{Listener: l, to: to, ends: map[net.Conn]struct{}{}}
+	c.lines.Go(func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.lines.Go(func() { c.carry(near) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		c.set(true)
+		c.lines.Wait()
+	})
+	return c
+}
+
+func (c *cable) carry(near net.Conn) {
+	defer near.Close()
+	far, err := net.Dial("tcp", c.to)
+	if err != nil {
+		return
+	}
+	defer far.Close()
+	c.mu.Lock()
+	if c.cut {
+		c.mu.Unlock()
+		return
+	}
+	c.ends[near], c.ends[far] = struct{}{}, struct{}{}
+	c.mu.Unlock()
+	var both sync.WaitGroup
+	for _, way := range [][2]net.Conn{{near, far}, {far, near}} {
+		both.Go(func() {
+			_, _ = io.Copy(way[0], way[1])
+			_ = way[0].Close()
+		})
+	}
+	both.Wait()
+}
+
+// set cuts the cable or mends it.
+func (c *cable) set(cut bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cut = cut
+	for end := range c.ends {
+		if cut {
+			_ = end.Close()
+			delete(c.ends, end)
+		}
+	}
 }

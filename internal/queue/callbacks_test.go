@@ -49,7 +49,7 @@ func storedAtLast(t *testing.T, b *queue.Broker, app, id string) {
 	require.Eventually(t, func() bool { taken, err := putCallback(t, b, app, id, ""); return taken && err == nil }, patient, 5*time.Millisecond)
 }
 
-func callbacks(t *testing.T, b *queue.Broker, app string) *queue.Callbacks {
+func callbacks(t *testing.T, b *queue.Broker, app string) *queue.Tasks {
 	t.Helper()
 	c, err := b.Callbacks(app)
 	require.NoError(t, err)
@@ -57,7 +57,7 @@ func callbacks(t *testing.T, b *queue.Broker, app string) *queue.Callbacks {
 	return c
 }
 
-func nextCallback(t *testing.T, c *queue.Callbacks) *queue.Callback {
+func nextCallback(t *testing.T, c *queue.Tasks) *queue.Task {
 	t.Helper()
 	d, err := c.Next(within(t))
 	require.NoError(t, err)
@@ -65,7 +65,7 @@ func nextCallback(t *testing.T, c *queue.Callbacks) *queue.Callback {
 }
 
 // noCallback waits for one that mustn't come.
-func noCallback(t *testing.T, c *queue.Callbacks, wait time.Duration) {
+func noCallback(t *testing.T, c *queue.Tasks, wait time.Duration) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), wait)
 	defer cancel()
@@ -221,7 +221,7 @@ func TestCallbacks_NATSIsRestarted(t *testing.T) {
 	held := nextCallback(t, c)
 	require.NoError(t, nextCallback(t, c).Ack())
 	require.Eventually(t, func() bool { n, err := c.Waiting(within(t)); return err == nil && n == 1 }, patient, 5*time.Millisecond)
-	got := make(chan *queue.Callback, 1)
+	got := make(chan *queue.Task, 1)
 	go func() {
 		d, err := c.Next(within(t))
 		if err != nil {

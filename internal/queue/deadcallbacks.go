@@ -18,7 +18,7 @@ func deadCallbackSubject(app, id string) string { return deadSubject(laneCallbac
 // PutDeadCallback stores the letter of a callback that was given up. There may be several of one app and id: where one
 // was given up twice, or again after it was replayed. Errors wrap job.ErrName or ErrUnavailable.
 func (b *Broker) PutDeadCallback(ctx context.Context, app, id string, letter []byte) error {
-	if err := checkCallback(app, id); err != nil {
+	if err := checkTask(app, id); err != nil {
 		return fmt.Errorf("store dead callback: %w", err)
 	}
 	if _, err := b.js.Publish(ctx, deadCallbackSubject(app, id), letter); err != nil {
@@ -30,7 +30,7 @@ func (b *Broker) PutDeadCallback(ctx context.Context, app, id string, letter []b
 // DeadCallback reads the latest letter of an app's callback, and its place; nil where there is none. Errors wrap
 // job.ErrName or ErrUnavailable.
 func (b *Broker) DeadCallback(ctx context.Context, app, id string) (letter []byte, place uint64, err error) {
-	if err := checkCallback(app, id); err != nil {
+	if err := checkTask(app, id); err != nil {
 		return nil, 0, fmt.Errorf("read dead callback: %w", err)
 	}
 	return b.deadMessage(ctx, map[string]any{"last_by_subj": deadCallbackSubject(app, id)})
@@ -102,7 +102,7 @@ func (b *Broker) deadMessage(ctx context.Context, which map[string]any) (data []
 // there were. Errors wrap job.ErrName or ErrUnavailable.
 func (b *Broker) PurgeDeadCallbacks(ctx context.Context, app, id string) (int, error) {
 	if id != "" {
-		if err := checkCallback(app, id); err != nil {
+		if err := checkTask(app, id); err != nil {
 			return 0, fmt.Errorf("purge dead callbacks: %w", err)
 		}
 	} else if err := job.CheckPool(app); err != nil {
@@ -119,11 +119,11 @@ func (b *Broker) ForgetCallbacks(ctx context.Context, app string) error {
 	if err := job.CheckPool(app); err != nil {
 		return fmt.Errorf("forget callbacks: %w", err)
 	}
-	err := b.js.DeleteConsumer(ctx, streamCallback, callbackConsumer(app))
+	err := b.js.DeleteConsumer(ctx, streamCallback, taskConsumer(app))
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return unavailable("forget callbacks", err)
 	}
-	if _, err := b.purge(ctx, streamCallback, callbackSubject(app, "*")); err != nil {
+	if _, err := b.purge(ctx, streamCallback, taskCallback.subject(app, "*")); err != nil {
 		return err
 	}
 	_, err = b.PurgeDeadCallbacks(ctx, app, "")

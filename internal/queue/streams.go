@@ -17,6 +17,7 @@ const (
 	streamNotice   = "WABEK_NOTICE"
 	streamStatus   = "WABEK_STATUS"
 	streamCallback = "WABEK_CALLBACK"
+	streamEvent    = "WABEK_EVENT"
 	streamDead     = "WABEK_DEAD"
 	bucketLease    = "WABEK_LEASE"
 )
@@ -51,6 +52,7 @@ func streams(replicas int) []jetstream.StreamConfig {
 			AllowDirect:       false, // a claim must see the leader's state, not a follower's
 		},
 		callbackStream(replicas),
+		eventStream(replicas),
 		{
 			Name:        streamDead,
 			Description: "jobs given up: reason and ids; callbacks given up, whole",

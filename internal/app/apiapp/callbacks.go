@@ -73,18 +73,18 @@ func (callbackQueue) Full(err error) bool { return errors.Is(err, queue.ErrFull)
 func (q callbackQueue) OpenCallbacks(app string) (callback.Source, error) {
 	c, err := q.Callbacks(app)
 	if err != nil {
-		return nil, err // not a nil *Callbacks in an interface
+		return nil, err // not a nil *Tasks in an interface
 	}
 	return callbackSource{c}, nil
 }
 
-type callbackSource struct{ *queue.Callbacks }
+type callbackSource struct{ *queue.Tasks }
 
 // Next waits for a callback.
 func (s callbackSource) Next(ctx context.Context) (callback.Delivery, error) {
-	d, err := s.Callbacks.Next(ctx)
+	d, err := s.Tasks.Next(ctx)
 	if err != nil {
-		return nil, err // not a nil *Callback in an interface
+		return nil, err // not a nil *Task in an interface
 	}
 	return d, nil
 }
