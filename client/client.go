@@ -4,7 +4,8 @@
 // whatever may be tried again. It needs the standard library alone.
 //
 // A request that fails without an answer, or with one that says to try again, is sent again with the same Idempotency-Key,
-// so nothing is sent to a phone twice, and a code that was right stays right where only its answer was lost.
+// so nothing is sent to a phone twice, and a code that was right stays right where only its answer was lost. An answer that
+// says to try again in more than a minute is returned at once.
 package client
 
 import (
@@ -35,6 +36,7 @@ const (
 	tryTimeout   = 30 * time.Second
 	idlePerHost  = 64      // connections kept open, for bursts
 	longestBody  = 1 << 20 // bytes of an answer
+	longestName  = 255     // bytes of an Idempotency-Key
 	userAgent    = "wabek-go/1"
 	headerKey    = "X-API-Key"
 	headerOnce   = "Idempotency-Key"
@@ -74,7 +76,7 @@ func New(baseURL, key string, options ...Option) (*Client, error) {
 		return nil, errors.New("wabek: the address must be like https://otp.example.org")
 	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
 		return nil, errors.New("wabek: the address may have no user, no query and no fragment")
-	case key == "" || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }):
+	case key == "" || strings.ContainsFunc(key, notPrintable):
 		return nil, errors.New("wabek: the key must be printable ASCII without spaces")
 	}
 	c := &Client{base: strings.TrimRight(baseURL, "/"), key: key, policy: policy{tries: 8, first: 250 * time.Millisecond, longest: 5 * time.Second}}
@@ -82,8 +84,12 @@ func New(baseURL, key string, options ...Option) (*Client, error) {
 		o(c)
 	}
 	if c.http == nil {
-		transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // it is one
-		transport.MaxIdleConnsPerHost = idlePerHost
+		transport := http.DefaultTransport
+		if own, ok := transport.(*http.Transport); ok { // not where the program has wrapped it
+			own = own.Clone()
+			own.MaxIdleConnsPerHost = idlePerHost
+			transport = own
+		}
 		c.http = &http.Client{Timeout: tryTimeout, Transport: transport}
 	}
 	own := *c.http
@@ -93,6 +99,9 @@ func New(baseURL, key string, options ...Option) (*Client, error) {
 	c.http, c.stream = &own, &stream
 	return c, nil
 }
+
+// notPrintable says that a character is a space or none of printable ASCII.
+func notPrintable(r rune) bool { return r <= ' ' || r > '~' }
 
 // CallOption changes one call.
 type CallOption func(*call)
@@ -122,6 +131,9 @@ func newCall(path string, body any, options []CallOption) (*call, error) {
 	}
 	for _, o := range options {
 		o(k)
+	}
+	if k.once == "" || len(k.once) > longestName || strings.ContainsFunc(k.once, notPrintable) {
+		return nil, errors.New("wabek: Once needs a name of 1 to 255 printable ASCII characters without space")
 	}
 	return k, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -195,6 +196,24 @@ func TestOnce_HoldsOverCalls(t *testing.T) {
 	require.Equal(t, client.CodeKeyReused, client.CodeOf(err))
 }
 
+// A name that is no name would leave the request without one, and then each further try could send another message.
+func TestOnce_SaysWhatIsNoName(t *testing.T) {
+	t.Parallel()
+	url, asked := answers(t)
+	c := connect(t, url)
+	for _, bad := range []string{"", "with space", "line\n", "ü", strings.Repeat("x", 256)} {
+		_, err := c.Issue(t.Context(), client.IssueRequest{Phone: number, Purpose: "login"}, client.Once(bad))
+		require.ErrorContains(t, err, "Once", bad)
+		_, err = c.Resend(t.Context(), "x", client.Once(bad))
+		require.ErrorContains(t, err, "Once", bad)
+		_, err = c.Verify(t.Context(), client.VerifyRequest{ID: "x", Code: "1"}, client.Once(bad))
+		require.ErrorContains(t, err, "Once", bad)
+	}
+	require.Zero(t, asked.Load())
+	_, err := c.Issue(t.Context(), client.IssueRequest{Phone: number, Purpose: "login"}, client.Once(strings.Repeat("~", 255)))
+	require.NoError(t, err)
+}
+
 // answers is a server that answers with these, one after another, and then that the OTP is issued.
 func answers(t *testing.T, list ...http.HandlerFunc) (url string, asked *atomic.Int64) {
 	t.Helper()
@@ -271,15 +290,30 @@ func TestRetries_WhatIsTriedAgain(t *testing.T) {
 func TestRetries_End(t *testing.T) {
 	t.Parallel()
 	server := apitest.New(t, nil)
-	server.Refuse(&api.Refusal{Code: api.CodeNoSession, RetryAfter: time.Hour})
+	server.Refuse(&api.Refusal{Code: api.CodeNoSession, RetryAfter: 50 * time.Second})
 	ask := client.IssueRequest{Phone: number, Purpose: "login"}
 	t.Run("before a pause that would outlive the context", func(t *testing.T) {
 		t.Parallel()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 		defer cancel()
 		_, err := connect(t, server.URL).Issue(ctx, ask)
 		require.Equal(t, client.CodeNoSession, client.CodeOf(err))
 		require.NoError(t, ctx.Err(), "at once")
+	})
+	t.Run("before a pause that nobody waits for, also without an end of the context", func(t *testing.T) {
+		t.Parallel()
+		for _, after := range []string{"3600", "99999999999999999999", "Fri, 01 Jan 2100 00:00:00 GMT"} {
+			for _, status := range []int{http.StatusServiceUnavailable, http.StatusConflict} {
+				code := map[int]string{http.StatusServiceUnavailable: "no_session", http.StatusConflict: "idempotency_key_in_flight"}[status]
+				url, asked := answers(t, problem(status, code, after))
+				_, err := connect(t, url).Issue(t.Context(), ask)
+				require.EqualValues(t, code, client.CodeOf(err), after)
+				require.EqualValues(t, 1, asked.Load())
+			}
+			url, _ := answers(t, problem(429, "rate_limited", after))
+			_, err := connect(t, url, client.WaitWhenLimited(time.Minute)).Issue(t.Context(), ask)
+			require.Equal(t, client.CodeRateLimited, client.CodeOf(err), after)
+		}
 	})
 	t.Run("with the context", func(t *testing.T) {
 		t.Parallel()
@@ -322,6 +356,20 @@ func TestTheKeyGoesNowhereElse(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, http.StatusPermanentRedirect, e.Status)
 	require.Empty(t, asked)
+}
+
+// Programs that measure their requests put something else in the place of http.DefaultTransport.
+func TestNew_TakesADefaultTransportOfAnotherKind(t *testing.T) { //nolint:paralleltest // it is everybody's
+	url, _ := answers(t)
+	before := http.DefaultTransport
+	defer func() { http.DefaultTransport = before }()
+	var used atomic.Int64
+	http.DefaultTransport = after(func() { used.Add(1) })
+	c, err := client.New(url, apitest.Key)
+	require.NoError(t, err)
+	_, err = c.Issue(t.Context(), client.IssueRequest{Phone: number, Purpose: "login"})
+	require.NoError(t, err)
+	require.EqualValues(t, 1, used.Load())
 }
 
 func TestNew_SaysWhatIsWrong(t *testing.T) {

@@ -91,14 +91,17 @@ func newError(resp *http.Response, body []byte) *Error {
 	return e
 }
 
-// retryAfter reads the header's seconds; 0 for anything else.
+// retryAfter reads the header's seconds, or its date, as something before the API may say it; 0 for anything else.
 func retryAfter(value string) time.Duration {
-	const most = 365 * 24 * 3600
-	n, err := strconv.Atoi(value)
-	if err != nil || n < 0 || n > most {
+	const most = 365 * 24 * time.Hour
+	if at, err := http.ParseTime(value); err == nil {
+		return min(max(0, time.Until(at)), most)
+	}
+	n, err := strconv.ParseUint(value, 10, 64) // the largest number where it is larger
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return 0
 	}
-	return time.Duration(n) * time.Second
+	return time.Duration(min(n, uint64(most/time.Second))) * time.Second //nolint:gosec // a year at most
 }
 
 // malformedError is an answer that can't be understood, or a request that can't be made. Trying again is no use.

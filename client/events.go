@@ -97,9 +97,14 @@ func (f *follower) run(ctx context.Context, k *call) {
 }
 
 // connection tells of what one stream says. It returns nil where the server has ended it.
-func (f *follower) connection(ctx context.Context, k *call) error {
+func (f *follower) connection(ctx context.Context, k *call) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	defer func() {
+		if err != nil && errors.Is(context.Cause(ctx), errQuiet) {
+			err = errQuiet // not that a context has ended, which would be the caller's
+		}
+	}()
 	silence := time.AfterFunc(quiet, func() { cancel(errQuiet) })
 	defer silence.Stop()
 	var headers []string

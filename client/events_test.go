@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -189,5 +190,26 @@ func FuzzMessages(f *testing.F) {
 		pieces, err := client.Messages(iotest.OneByteReader(strings.NewReader(text)))
 		require.Error(t, err)
 		require.Equal(t, whole, pieces)
+	})
+}
+
+// silent answers with a stream on which nothing ever comes.
+type silent struct{}
+
+func (silent) RoundTrip(r *http.Request) (*http.Response, error) {
+	in, out := io.Pipe()
+	context.AfterFunc(r.Context(), func() { _ = out.CloseWithError(r.Context().Err()) })
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"text/event-stream"}}, Body: in, Request: r}, nil
+}
+
+func TestEvents_ASilentStreamIsNotTheCallersContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, err := client.New("https://otp.example.org", apitest.Key, client.WithHTTPClient(&http.Client{Transport: silent{}}), client.WithTries(1))
+		require.NoError(t, err)
+		for _, err := range c.Events(t.Context(), "x", "") {
+			require.ErrorContains(t, err, "silent")
+			require.NotErrorIs(t, err, context.Canceled)
+		}
 	})
 }

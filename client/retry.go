@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// longestAsked is the longest Retry-After that is waited for unasked: whoever is told of a longer one has better to do.
+const longestAsked = time.Minute
+
 // policy says when something is tried again.
 type policy struct {
 	tries          int // 0 for no bound
@@ -55,9 +58,9 @@ func (p policy) again(err error, n int) (time.Duration, bool) {
 	case !errors.As(err, &refused): // the connection was lost
 		return pause, true
 	case refused.Code == CodeKeyInFlight, refused.Status == http.StatusServiceUnavailable:
-		return max(pause, refused.RetryAfter), true
+		return max(pause, refused.RetryAfter), refused.RetryAfter <= longestAsked
 	case refused.Status == http.StatusBadGateway, refused.Status == http.StatusGatewayTimeout:
-		return max(pause, refused.RetryAfter), refused.Code == "" // a proxy that lost the connection
+		return max(pause, refused.RetryAfter), refused.Code == "" && refused.RetryAfter <= longestAsked // a proxy that lost the connection
 	case refused.Status == http.StatusTooManyRequests:
 		return max(pause, refused.RetryAfter), refused.RetryAfter <= p.limited && p.limited > 0
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -44,6 +45,41 @@ func TestApps_ANewURLIsntLeftAloneForTheOldOnesFailures(t *testing.T) {
 	require.Eventually(t, func() bool { return !b.state().Paused.IsZero() }, patient, tick)
 	b.to.set(app, next.URL)
 	require.Eventually(t, func() bool { return next.distinct() >= 10 }, patient, tick, "all that weren't tried at the old one")
+}
+
+func TestApps_ANewURLIsntLeftAloneForWhatTheOldOneAsksFor(t *testing.T) {
+	t.Parallel()
+	for name, downFirst := range map[string]bool{"open": false, "paused": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, clock := patientClock(t)
+			release := make(chan struct{})
+			old := receive(t, func(w http.ResponseWriter, _ got) bool {
+				<-release
+				w.Header().Set("Retry-After", "3600")
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return false
+			})
+			next := receive(t, nil)
+			b.to.set(app, old.URL)
+			b.enqueue(app, 1)
+			require.Eventually(t, func() bool { return old.count() == 1 }, patient, tick)
+			if downFirst {
+				next.set(answer(http.StatusBadGateway))
+			}
+			b.to.set(app, next.URL)
+			if downFirst {
+				b.enqueue(app, 2, 3, 4)
+				require.Eventually(t, func() bool { return !b.state().Paused.IsZero() }, patient, tick)
+				next.set(nil)
+			}
+			close(release)
+			require.Eventually(t, func() bool { _, tries := b.due(eventID(1)); return tries == 1 }, patient, tick)
+			clock.add(2 * time.Second) // beyond what the new one's failures cost
+			b.enqueue(app, 5)
+			require.Eventually(t, func() bool { return next.took(eventID(5)) }, patient, tick)
+		})
+	}
 }
 
 func TestApps_ForgetLeavesNothing(t *testing.T) {

@@ -74,31 +74,23 @@ func (g *gate) begin() uint64 {
 	return g.turn
 }
 
-// failed hears of a failure, and says whether that closed the open gate.
-func (g *gate) failed(turn uint64) (closed bool) {
+// failed hears of a failure, and says whether that closed the open gate. asked is how long the receiver asked to be left
+// alone, 0 where it didn't: that closes the gate at once, for so long at least.
+func (g *gate) failed(turn uint64, asked time.Duration) (closed bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if turn != g.turn {
+	if turn != g.turn { // one of several that were under way
+		if asked > 0 && g.level > 0 {
+			g.until = later(g.until, g.now().Add(asked))
+		}
 		return false
 	}
-	if g.fails++; g.level == 0 && g.fails < failuresToClose {
+	if g.fails++; asked == 0 && g.level == 0 && g.fails < failuresToClose {
 		return false
 	}
 	closed = g.level == 0
-	g.close(vary(min(g.first<<min(g.level, 20), g.last)))
-	return closed
-}
-
-// hold closes the gate for as long as the receiver asked for.
-func (g *gate) hold(turn uint64, d time.Duration) (closed bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if turn != g.turn && g.level > 0 { // one of several that were under way
-		g.until = later(g.until, g.now().Add(d))
-		return false
-	}
-	closed = g.level == 0
-	g.close(d)
+	// Whoever always says "in a second" is left alone for longer each time all the same.
+	g.close(max(asked, vary(min(g.first<<min(g.level, 20), g.last))))
 	return closed
 }
 

@@ -82,6 +82,28 @@ func TestRetry_WhatTheReceiverAsksForByRetryAfter(t *testing.T) {
 	}
 }
 
+// A balancer before a receiver that is down says "in a second" for as long as that lasts.
+func TestRetry_AReceiverThatAlwaysSaysSoonIsLeftAloneForLongerAndLonger(t *testing.T) {
+	t.Parallel()
+	clock := newClock()
+	b := running(t, func(c *callback.Config) {
+		c.Now, c.InFlight, c.Schedule, c.PauseFirst, c.PauseLast = clock.Now, 1, nil, 0, 0
+	})
+	r := receive(t, func(w http.ResponseWriter, _ got) bool {
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return false
+	})
+	b.to.set(app, r.URL)
+	b.enqueue(app, numbers(30)...)
+	var pause time.Duration
+	for range 10 {
+		require.Eventually(t, func() bool { pause = b.state().Paused.Sub(clock.Now()); return pause > 0 }, patient, tick)
+		clock.add(pause)
+	}
+	require.Greater(t, pause, 40*time.Second)
+}
+
 func TestRetry_AnswersThatAreNoSuccess(t *testing.T) {
 	t.Parallel()
 	for _, code := range []int{300, 301, 304, 400, 401, 403, 404, 405, 409, 413, 422, 429, 500, 501, 502, 503, 504} {

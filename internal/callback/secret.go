@@ -97,7 +97,9 @@ func (e Endpoint) sign(id string, now time.Time, body []byte) http.Header {
 	if !e.Previous.IsZero() && now.Before(e.PreviousUntil) {
 		signatures.WriteString(" " + e.Previous.sign(id, timestamp, body))
 	}
-	h := http.Header{}
+	// Without a value it isn't sent. It tells net/http that a callback may be sent again at once over another connection,
+	// where the one at hand turns out to have ended: receivers end idle ones when they like.
+	h := http.Header{"Idempotency-Key": nil}
 	h.Set("Content-Type", "application/json")
 	h.Set(headerID, id)
 	h.Set(headerTimestamp, timestamp)

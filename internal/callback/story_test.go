@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -270,4 +271,62 @@ func TestStory_NATSIsRestartedInTheMiddle(t *testing.T) {
 	r.waitFor(t, enqueued)
 	b.empty()
 	require.Empty(t, b.dead())
+}
+
+// The connection alone is lost: the server goes on, and with it the consumer that has handed the callbacks out. What is
+// said of them meanwhile isn't heard, so it must be said again; else they would be kept alive for ever.
+func TestStory_TheConnectionIsLostWhileCallbacksAreUnderWay(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	srv, err := embed.Start(embed.Options{Dir: t.TempDir(), Logger: b.log, Listen: "127.0.0.1:0"})
+	require.NoError(t, err)
+	t.Cleanup(srv.Shutdown)
+	line := layCable(t, srv.Addr())
+	nc, err := queue.Dial("nats://"+line.Addr().String(), queue.DialOptions{Name: "test", Logger: b.log})
+	require.NoError(t, err)
+	b.use(nc, queue.Options{AckWait: 5 * time.Second})
+	b.Service, err = callback.New(b.cfg)
+	require.NoError(t, err)
+	b.run()
+	release := make(chan struct{})
+	r := receive(t, func(w http.ResponseWriter, g got) bool {
+		<-release
+		return g.ID == eventID(1) || answer(http.StatusBadGateway)(w, g)
+	})
+	b.to.set(app, r.URL)
+	b.enqueue(app, 1, 2)
+	require.Eventually(t, func() bool { return r.count() == 2 }, patient, tick)
+	line.set(true)
+	require.Eventually(t, func() bool { return !nc.IsConnected() }, patient, tick)
+	close(release)
+	require.Eventually(t, func() bool { s := b.state(); return s.Posted == 1 && s.Failed == 1 }, patient, tick)
+	r.set(nil)
+	line.set(false)
+	require.Eventually(t, nc.IsConnected, patient, tick)
+	b.empty()
+	r.waitFor(t, 2)
+}
+
+// A receiver ends idle connections, and one may end while a callback is on its way over it.
+func TestStory_AConnectionThatHasJustEndedIsNoFailure(t *testing.T) {
+	t.Parallel()
+	b := running(t, func(c *callback.Config) { c.InFlight = 1 })
+	var ended atomic.Int64
+	r := receive(t, func(_ http.ResponseWriter, g got) bool {
+		if g.ID == eventID(2) && ended.Add(1) == 1 {
+			panic(http.ErrAbortHandler)
+		}
+		return true
+	})
+	b.to.set(app, r.URL)
+	b.enqueue(app, 1)
+	r.waitFor(t, 1)
+	b.empty()
+	b.enqueue(app, 2)
+	r.waitFor(t, 2)
+	b.empty()
+	require.Zero(t, b.state().Failed)
+	for _, g := range r.requests() {
+		require.NotContains(t, g.Header, "Idempotency-Key")
+	}
 }

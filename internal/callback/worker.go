@@ -13,6 +13,8 @@ const (
 	countEvery   = 15 * time.Second // how often the queue is asked how many callbacks wait
 	storeTimeout = 5 * time.Second  // for what the queue must acknowledge
 	openPause    = time.Second
+	sayPause     = time.Second // before the queue is told again what it didn't hear
+	mostSaid     = 3           // how often it is told what it doesn't take although it is there
 )
 
 // worker posts the callbacks of one app: it takes as many at once as may be under way, and none while the gate is closed.
@@ -22,6 +24,8 @@ type worker struct {
 	log  *slog.Logger
 	gate *gate
 	stop context.CancelFunc
+
+	source Source // set before anything is taken
 
 	waiting                atomic.Int64
 	posted, failed, buried atomic.Uint64
@@ -90,21 +94,20 @@ func (w *worker) wanted(ctx context.Context) bool {
 
 // run takes and posts until ctx ends. Requests under way then have the grace to end by themselves.
 func (w *worker) run(ctx context.Context) {
-	source := w.open(ctx)
-	if source == nil {
+	if w.source = w.open(ctx); w.source == nil {
 		return
 	}
 	trying, abandon := context.WithCancel(context.WithoutCancel(ctx))
 	defer abandon()
 	var under, counting sync.WaitGroup
-	counting.Go(func() { w.count(ctx, source) })
+	counting.Go(func() { w.count(ctx) })
 
-	w.take(ctx, trying, source, &under)
+	w.take(ctx, trying, &under)
 	grace := time.AfterFunc(w.s.cfg.Grace, abandon)
 	under.Wait()
 	grace.Stop()
 	counting.Wait()
-	if err := source.Close(); err != nil {
+	if err := w.source.Close(); err != nil {
 		w.log.Warn("source of callbacks not closed well", "error", err)
 	}
 }
@@ -123,7 +126,7 @@ func (w *worker) open(ctx context.Context) Source {
 }
 
 // take takes callbacks, each as soon as a request more may be under way.
-func (w *worker) take(ctx, trying context.Context, source Source, under *sync.WaitGroup) {
+func (w *worker) take(ctx, trying context.Context, under *sync.WaitGroup) {
 	slots := make(chan struct{}, w.s.cfg.InFlight)
 	for {
 		alone, ok := w.gate.wait(ctx)
@@ -135,7 +138,7 @@ func (w *worker) take(ctx, trying context.Context, source Source, under *sync.Wa
 		case <-ctx.Done():
 			return
 		}
-		d, err := source.Next(ctx)
+		d, err := w.source.Next(ctx)
 		if err != nil {
 			<-slots
 			if ctx.Err() == nil {
@@ -144,13 +147,13 @@ func (w *worker) take(ctx, trying context.Context, source Source, under *sync.Wa
 			return
 		}
 		if left, closed := w.gate.closed(); closed && !alone { // it closed while we waited
-			_ = d.Later(min(max(left, 0), w.s.cfg.Park))
+			w.later(ctx, d, max(left, 0))
 			<-slots
 			continue
 		}
 		done := make(chan struct{})
 		under.Go(func() {
-			w.handle(trying, d, alone)
+			w.handle(ctx, trying, d, alone)
 			<-slots
 			close(done)
 		})
@@ -165,9 +168,9 @@ func (w *worker) take(ctx, trying context.Context, source Source, under *sync.Wa
 }
 
 // count asks now and then how many callbacks wait.
-func (w *worker) count(ctx context.Context, source Source) {
+func (w *worker) count(ctx context.Context) {
 	for {
-		n, err := source.Waiting(ctx)
+		n, err := w.source.Waiting(ctx)
 		if err == nil {
 			w.waiting.Store(int64(n))
 		}
@@ -177,14 +180,33 @@ func (w *worker) count(ctx context.Context, source Source) {
 	}
 }
 
-// handle does with one callback what there is to be done now.
-func (w *worker) handle(ctx context.Context, d Delivery, alone bool) {
+// say says the last word about a callback until the queue has heard it: unheard, the callback would be kept alive for as
+// long as this worker runs, and be handed to nobody. What it doesn't take while it is there is of a callback that was
+// ended already. Once ctx has ended it is said just once: the source is closed then, and what isn't ended comes again.
+func (w *worker) say(ctx context.Context, word func() error) {
+	for said := 0; word() != nil && said < mostSaid; {
+		if _, err := w.source.Waiting(ctx); err == nil {
+			said++
+		} else if !pause(ctx, sayPause) {
+			return
+		}
+	}
+}
+
+// later gives a callback back, to be handed out again after a pause.
+func (w *worker) later(ctx context.Context, d Delivery, after time.Duration) {
+	w.say(ctx, func() error { return d.Later(min(after, w.s.cfg.Park)) })
+}
+
+// handle does with one callback what there is to be done now. trying is the context of the request, which outlives ctx
+// by the grace.
+func (w *worker) handle(ctx, trying context.Context, d Delivery, alone bool) {
 	cfg := &w.s.cfg
 	c, err := decodeStored(d.Data())
 	switch {
 	case errors.Is(err, errNewer):
 		w.log.Warn("callback has a newer format, left for a newer wabek", "callback", d.ID())
-		_ = d.Later(cfg.Park)
+		w.later(ctx, d, cfg.Park)
 		return
 	case err != nil:
 		w.log.Error("malformed callback", "callback", d.ID())
@@ -198,42 +220,48 @@ func (w *worker) handle(ctx context.Context, d Delivery, alone bool) {
 		w.giveUp(ctx, d, c, ReasonTooOld)
 		return
 	case c.Due > 0 && due.After(now):
-		_ = d.Later(min(due.Sub(now), cfg.Park))
+		w.later(ctx, d, due.Sub(now))
 		return
 	}
 	turn := w.gate.begin() // before the endpoint is read: a failure of the old one mustn't count for a new one
 	e, ok := cfg.Endpoints.Endpoint(w.app)
 	if !ok || e.Secret.IsZero() || w.isGone(e.URL) {
-		_ = d.Later(cfg.Park) // the worker is about to be stopped
+		w.later(ctx, d, cfg.Park) // the worker is about to be stopped
 		return
 	}
-	switch a := w.s.post(ctx, e, d.ID(), c.Body); a.outcome {
+	switch a := w.s.post(trying, e, d.ID(), c.Body); a.outcome {
 	case posted:
 		w.posted.Add(1)
 		w.waiting.Add(-1)
 		if w.gate.succeeded(turn) {
 			w.log.Info("callbacks are taken again")
 		}
-		_ = d.Ack() // lost, the callback comes again
+		w.say(ctx, d.Ack) // lost on its way, the callback comes again
 	case abandoned:
-		_ = d.Later(0)
+		w.later(ctx, d, 0)
 	case unwanted:
 		w.leave(e.URL)
-		_ = d.Later(0) // it stays, for whatever URL comes
+		w.later(ctx, d, 0) // it stays, for whatever URL comes
 	case failed:
 		w.failed.Add(1)
-		w.again(ctx, d, c, a, turn)
+		w.fail(e.URL, a, turn)
+		w.again(ctx, d, c, a)
+	}
+}
+
+// fail tells the gate of a failed try. One at a URL that isn't the app's any more says nothing about the new one.
+func (w *worker) fail(url string, a answer, turn uint64) {
+	w.mu.Lock()
+	w.last = a.why
+	closed := url == w.url && w.gate.failed(turn, a.wait)
+	w.mu.Unlock()
+	if closed {
+		w.log.Warn("callbacks fail, pausing", "reason", a.why, "until", w.gate.pausedUntil())
 	}
 }
 
 // again puts a callback off whose try failed, or gives it up.
-func (w *worker) again(ctx context.Context, d Delivery, c stored, a answer, turn uint64) {
-	w.mu.Lock()
-	w.last = a.why
-	w.mu.Unlock()
-	if a.wait > 0 && w.gate.hold(turn, a.wait) || a.wait == 0 && w.gate.failed(turn) {
-		w.log.Warn("callbacks fail, pausing", "reason", a.why, "until", w.gate.pausedUntil())
-	}
+func (w *worker) again(ctx context.Context, d Delivery, c stored, a answer) {
 	schedule := w.s.cfg.Schedule
 	wait := max(a.wait, vary(schedule[min(c.Tries, len(schedule)-1)]))
 	c.Tries++
@@ -247,27 +275,27 @@ func (w *worker) again(ctx context.Context, d Delivery, c stored, a answer, turn
 	data, err := c.encode()
 	if err != nil {
 		w.log.Error("callback can't be put off", "callback", d.ID(), "error", err)
-		_ = d.Later(w.s.cfg.Park)
+		w.later(ctx, d, w.s.cfg.Park)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	storing, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	if err := d.Replace(ctx, data); err != nil {
-		_ = d.Later(min(wait, w.s.cfg.Park)) // this try isn't counted; where the queue is away this fails too, and it comes again
+	if err := d.Replace(storing, data); err != nil {
+		w.later(ctx, d, wait) // this try isn't counted
 	}
 }
 
 // giveUp stores the letter of a callback and removes the callback, in this order.
 func (w *worker) giveUp(ctx context.Context, d Delivery, c stored, why string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	storing, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	if err := w.s.bury(ctx, w.app, d.ID(), c, why); err != nil {
+	if err := w.s.bury(storing, w.app, d.ID(), c, why); err != nil {
 		w.log.Error("dead letter not stored, trying on", "callback", d.ID(), "error", err)
-		_ = d.Later(w.s.cfg.Park)
+		w.later(ctx, d, w.s.cfg.Park)
 		return
 	}
 	w.waiting.Add(-1)
-	_ = d.Drop(why)
+	w.say(ctx, func() error { return d.Drop(why) })
 }
 
 func (w *worker) state() State {

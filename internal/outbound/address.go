@@ -63,7 +63,7 @@ func newRules(o Options) rules {
 	r := rules{
 		specials: specials(), global: netip.MustParsePrefix("2000::/3"),
 		networks: slices.Clone(o.Networks), hosts: map[string]bool{},
-		plain: o.PlainHTTP, ports: append([]uint16{443, 8443}, o.Ports...),
+		plain: o.PlainHTTP, ports: []uint16{443, 8443},
 	}
 	if o.PlainHTTP {
 		r.ports = append(r.ports, 80, 8080)

@@ -130,10 +130,8 @@ func TestPermit_PortsAndPlainHTTP(t *testing.T) {
 		ports map[uint16]bool
 	}{
 		"by default":                  {outbound.Options{}, false, map[uint16]bool{443: true, 8443: true, 80: false, 8080: false, 22: false, 25: false, 6379: false}},
-		"with ports named":            {outbound.Options{Ports: []uint16{9443}}, false, map[uint16]bool{443: true, 9443: true, 9444: false}},
 		"plain http by default":       {outbound.Options{}, true, map[uint16]bool{443: false, 80: false, 8080: false}},
 		"plain http where it's let":   {outbound.Options{PlainHTTP: true}, true, map[uint16]bool{80: true, 8080: true, 443: true, 25: false}},
-		"a port doesn't allow http":   {outbound.Options{Ports: []uint16{80}}, true, map[uint16]bool{80: false}},
 		"plain http of a host":        {outbound.Options{Hosts: []string{"example.com"}}, true, map[uint16]bool{80: true, 25: true}},
 		"plain http of a network":     {outbound.Options{Networks: prefixes(public + "/32")}, true, map[uint16]bool{80: true, 25: true}},
 		"another network's say isn't": {outbound.Options{Networks: prefixes("10.0.0.0/8")}, true, map[uint16]bool{80: false}},

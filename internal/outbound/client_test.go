@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -147,7 +148,8 @@ func TestDo_NothingInsideIsReachedHoweverItIsNamed(t *testing.T) {
 	d.Set("inside.test", "127.0.0.1")
 	d.Set("both.test", "::1", "127.0.0.1")
 	d.Set("mapped.test", "::ffff:127.0.0.1")
-	c := client(t, outbound.Options{PlainHTTP: true, Ports: []uint16{uint16(inside.Listener.Addr().(*net.TCPAddr).Port)}, Resolver: d.Resolver()})
+	c := client(t, outbound.Options{PlainHTTP: true, Resolver: d.Resolver()})
+	c.AllowPort(uint16(inside.Listener.Addr().(*net.TCPAddr).Port)) // so that nothing but the address stands in the way
 	for _, host := range []string{
 		"inside.test", "INSIDE.test.", "both.test", "mapped.test", "localhost", "127.0.0.1", "127.0.0.2", "0.0.0.0",
 		"[::1]", "[::]", "[::ffff:127.0.0.1]", "[::127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[fe80::1%25lo]", "[::1%25lo]",
@@ -315,6 +317,58 @@ func TestDo_CertificatesAreChecked(t *testing.T) {
 	plain := receive(t, "127.0.0.1:0", ok)
 	_, err = get(t, client(t, o), "https://127.0.0.1:"+plain.port())
 	require.ErrorIs(t, err, outbound.ErrRefused)
+}
+
+// A host that goes away without a word, as when it is moved: HTTP/2 would put request after request on its connection.
+func TestDo_AConnectionThatNobodyAnswersIsntUsedForEver(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(ok))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	line := listen(t, "127.0.0.1:0")
+	var lines, silent atomic.Int64 // connections, and how many of them are silent
+	var carried sync.WaitGroup
+	t.Cleanup(carried.Wait)
+	go func() {
+		for {
+			near, err := line.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", server.Listener.Addr().String())
+			if err != nil {
+				_ = near.Close()
+				continue
+			}
+			number := lines.Add(1)
+			carried.Go(func() {
+				_, _ = io.Copy(far, near)
+				_, _ = near.Close(), far.Close()
+			})
+			carried.Go(func() {
+				buf := make([]byte, 1<<12)
+				for {
+					n, err := far.Read(buf)
+					if err != nil {
+						return
+					}
+					if number > silent.Load() {
+						_, _ = near.Write(buf[:n])
+					}
+				}
+			})
+		}
+	}()
+	o := local()
+	o.Roots = x509.NewCertPool()
+	o.Roots.AddCert(server.Certificate())
+	o.Timeout, o.ConnectTimeout = 500*time.Millisecond, 500*time.Millisecond
+	c := client(t, o)
+	answers := func() bool { _, err := get(t, c, "https://"+line.Addr().String()); return err == nil }
+	require.Eventually(t, answers, 20*time.Second, time.Millisecond)
+	silent.Store(lines.Load())
+	require.Eventually(t, answers, 20*time.Second, time.Millisecond)
 }
 
 // Every kind of failure, of a URL with a password, a token in its path and another in its query; and an answer that

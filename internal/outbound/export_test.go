@@ -6,3 +6,6 @@ import "net/netip"
 func (c *Client) Permit(host string, to netip.AddrPort, plain bool) error {
 	return c.rules.permit(host, to, plain)
 }
+
+// AllowPort adds a port to those that may be used everywhere.
+func (c *Client) AllowPort(port uint16) { c.rules.ports = append(c.rules.ports, port) }

@@ -29,10 +29,8 @@ type Options struct {
 	Networks []netip.Prefix
 	// Hosts are names that may be reached wherever they lead, on any port and by plain http too. Exact names, in ASCII.
 	Hosts []string
-	// PlainHTTP allows http beside https to everyone else as well.
+	// PlainHTTP allows http beside https to everyone else as well, on the ports 80 and 8080 beside 443 and 8443.
 	PlainHTTP bool
-	// Ports that may be used beside 443 and 8443, and with plain http 80 and 8080.
-	Ports []uint16
 
 	Roots          *x509.CertPool // who may sign certificates (the system's, or else Mozilla's list)
 	Resolver       *net.Resolver  // who resolves names (the system's)
@@ -104,6 +102,8 @@ func (c *Client) transport(plain bool) *http.Transport {
 		MaxIdleConns:           maxIdle,
 		MaxIdleConnsPerHost:    maxIdleHost,
 		IdleConnTimeout:        idleTimeout,
+		// A host that went away without a word: HTTP/2 would put one request after another on its connection.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: c.o.Timeout, PingTimeout: c.o.ConnectTimeout},
 	}
 }
 

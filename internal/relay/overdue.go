@@ -10,28 +10,28 @@ import (
 	"wabek/internal/job"
 )
 
-// lookAfterDue looks at every row that has come due: publishes it again, or finds out what became of it.
-func (r *Relay) lookAfterDue(ctx context.Context) {
-	for ctx.Err() == nil && r.up() {
-		rows := r.takeDue()
-		if len(rows) == 0 {
-			return
-		}
-		work := make(chan dueRow)
-		var group sync.WaitGroup
-		for range min(askers, len(rows)) {
-			group.Go(func() {
-				for d := range work {
-					r.lookAfter(ctx, d)
-				}
-			})
-		}
-		for _, d := range rows {
-			work <- d
-		}
-		close(work)
-		group.Wait()
+// lookAfterDue looks at rows that have come due, publishes each again or finds out what became of it, and says whether
+// there may be more.
+func (r *Relay) lookAfterDue(ctx context.Context) (more bool) {
+	if ctx.Err() != nil || !r.up() {
+		return false
 	}
+	rows := r.takeDue()
+	work := make(chan dueRow)
+	var group sync.WaitGroup
+	for range min(askers, len(rows)) {
+		group.Go(func() {
+			for d := range work {
+				r.lookAfter(ctx, d)
+			}
+		})
+	}
+	for _, d := range rows {
+		work <- d
+	}
+	close(work)
+	group.Wait()
+	return len(rows) == page
 }
 
 type dueRow struct {

@@ -125,12 +125,14 @@ func (r *Relay) Stats() Stats {
 func (r *Relay) Offer(e job.Envelope) {
 	r.trace("job committed", e.ID)
 	r.mu.Lock()
-	w := &row{}
-	r.add(e.ID, w)
-	if len(r.fresh) < maxFresh {
-		r.fresh = append(r.fresh, e)
-	} else {
-		r.schedule(e.ID, w, r.cfg.Now())
+	if _, found := r.rows[e.ID]; !found { // recover may have been quicker: then it is due already
+		w := &row{}
+		r.add(e.ID, w)
+		if len(r.fresh) < maxFresh {
+			r.fresh = append(r.fresh, e)
+		} else {
+			r.schedule(e.ID, w, r.cfg.Now())
+		}
 	}
 	r.mu.Unlock()
 	r.nudge()
@@ -203,8 +205,11 @@ func (r *Relay) Run(ctx context.Context) {
 			seen = times
 			r.askAfterAll()
 		}
+		// By turns, so that neither keeps the other waiting: what comes meanwhile nudges.
 		r.publishFresh(ctx)
-		r.lookAfterDue(ctx)
+		if r.lookAfterDue(ctx) {
+			r.nudge()
+		}
 	}
 }
 
@@ -257,22 +262,18 @@ func (r *Relay) recover(ctx context.Context) {
 	}
 }
 
+// publishFresh publishes the jobs that have been offered until now.
 func (r *Relay) publishFresh(ctx context.Context) {
-	for ctx.Err() == nil && r.up() {
-		r.mu.Lock()
-		batch := r.fresh
-		r.fresh = nil
-		r.mu.Unlock()
-		if len(batch) == 0 {
+	r.mu.Lock()
+	batch := r.fresh
+	r.fresh = nil
+	r.mu.Unlock()
+	for i, e := range batch {
+		if ctx.Err() != nil || !r.up() {
+			r.putOff(batch[i:])
 			return
 		}
-		for i, e := range batch {
-			if ctx.Err() != nil || !r.up() {
-				r.putOff(batch[i:])
-				return
-			}
-			r.publish(ctx, e)
-		}
+		r.publish(ctx, e)
 	}
 }
 
