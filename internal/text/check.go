@@ -22,27 +22,60 @@ type data struct {
 	Params             map[string]string
 }
 
-// What is said of what isn't there.
+// otps is what the texts of OTPs may hold: the fields of data.
+func otps() *Grammar {
+	return &Grammar{
+		Fields: map[string]int{"App": MaxApp, "Code": MaxCode, "Minutes": maxCount, "Purpose": MaxPurpose},
+		Count:  "Minutes", Line: "Code", LineOnce: true, Params: true, MaxLength: MaxLength,
+	}
+}
+
 const (
-	knownFields = "a text knows .App, .Code, .Minutes, .Purpose and .Params.name"
-	knownWords  = "a text knows if, else, end, plural, or, and, not"
+	knownWords = "a text knows if, else, end, plural, or, and, not"
+	maxCount   = 9 // digits of the minutes of the longest time.Duration
+	isolates   = 2 // characters that Fit may put around a value
 )
 
-// written is a text that has passed every check, so that writing it can't fail.
-type written struct {
+// Grammar is what the texts of one kind may hold.
+type Grammar struct {
+	Fields map[string]int // by name, which is a letter A-Z first: the most characters that a value has
+	Count  string         // the field that plural counts, a whole number; the others are texts that Fit has been at
+	// Line is the field that must have its line for itself, so that nothing sticks to it when it is copied or tapped. It
+	// isn't for Fit. LineOnce: each text has it exactly once, on no condition.
+	Line     string
+	LineOnce bool
+	// Always is the fields that each text must have on every condition, and with each why.
+	Always map[string]string
+	Params bool // whether there are .Params, which a request may bring
+	// MaxLength bounds a message in characters, written with the longest values that there may be.
+	MaxLength int
+}
+
+// known says which fields there are.
+func (g *Grammar) known() string {
+	names := slices.Sorted(maps.Keys(g.Fields))
+	if g.Params {
+		names = append(names, "Params.name")
+	}
+	last := len(names) - 1
+	return "a text knows ." + strings.Join(names[:last], ", .") + " and ." + names[last]
+}
+
+// Template is a text that has passed every check, so that writing it can't fail.
+type Template struct {
 	name     string
-	lang     language
+	lang     Language
 	template *template.Template
 	params   []string // that it uses, sorted
 	required []string // those of them that it doesn't look for by if, or, and, not
 }
 
-// parseText reads a template and checks all of what Load promises. The problems are *FileErrors.
+// Parse reads a template and checks all that the grammar promises. The problems are *FileErrors.
 //
 // A template is so small a part of text/template that each promise can be seen in its parse tree, whatever is filled in
-// later: nothing loops, nothing is called but what is listed below, and the code stands between two line breaks.
-func parseText(name, file, source string, lang language) (*written, []error) {
-	c := &checker{file: file, lang: lang, params: map[string]bool{}}
+// later: nothing loops, nothing is called but what is listed below, and a line's field stands between two line breaks.
+func (g *Grammar) Parse(name, file, source string, lang Language) (*Template, []error) {
+	c := &checker{grammar: g, file: file, lang: lang, params: map[string]bool{}}
 	source = c.characters(source)
 	if len(c.problems) > 0 {
 		return nil, c.problems
@@ -69,13 +102,26 @@ func parseText(name, file, source string, lang language) (*written, []error) {
 		c.refuse(0, "can't be used: %v", err)
 		return nil, c.problems
 	}
-	w := &written{name: name, lang: lang, template: t, params: slices.Sorted(maps.Keys(c.params))}
+	w := &Template{name: name, lang: lang, template: t, params: slices.Sorted(maps.Keys(c.params))}
 	for _, p := range w.params {
 		if c.params[p] {
 			w.required = append(w.required, p)
 		}
 	}
 	return w, nil
+}
+
+// Language is what the text is written in.
+func (w *Template) Language() Language { return w.lang }
+
+// Write fills in a struct, or a pointer to one, that has the grammar's fields. Spaces and empty lines at the ends go.
+func (w *Template) Write(fields any) (string, error) {
+	var b strings.Builder
+	b.Grow(512)
+	if err := w.template.Execute(&b, fields); err != nil {
+		return "", errWritten
+	}
+	return strings.Trim(b.String(), " \t\n"), nil
 }
 
 // treeName is what a template is called inside, as its messages begin with it.
@@ -86,9 +132,11 @@ const or, and, not = "or", "and", "not"
 
 // checker walks through a parse tree.
 type checker struct {
+	grammar      *Grammar
 	file, source string
-	lang         language
-	codes        int
+	lang         Language
+	lines        int             // how often the grammar's Line is there
+	condition    bool            // within that of an if
 	params       map[string]bool // and whether a request must have it
 	problems     []error
 }
@@ -144,36 +192,73 @@ func (c *checker) root(root *parse.ListNode) {
 			}
 		}
 	}
-	length := 0
-	for i, n := range root.Nodes {
-		before := length
-		if isCode(n) {
-			length += MaxCode
-			if c.codes++; c.codes > 1 {
-				c.refuse(n.Position(), "the code is here a second time")
-			}
-			if i > 0 && !endsLine(root.Nodes[i-1]) || i+1 < len(root.Nodes) && !beginsLine(root.Nodes[i+1]) {
-				c.refuse(n.Position(), "{{.Code}} isn't alone on its line: right before and behind it there must be a line break")
-			}
-		} else {
-			length += c.node(n)
-		}
-		if before <= MaxLength && length > MaxLength {
-			c.refuse(n.Position(), "the text may get longer than %d characters here, with the longest values that there may be", MaxLength)
-		}
+	c.list(root, true)
+	line := c.grammar.Line
+	if c.grammar.LineOnce && c.lines == 0 && len(c.problems) == 0 {
+		c.refuseLine(1, "the %s is missing: {{.%s}}, on a line of its own", strings.ToLower(line), line)
 	}
-	if c.codes == 0 && len(c.problems) == 0 {
-		c.refuseLine(1, "the code is missing: {{.Code}}, on a line of its own")
+	for _, name := range slices.Sorted(maps.Keys(c.grammar.Always)) {
+		if !always(root, name) {
+			c.refuseLine(1, "{{.%s}} is missing, on no condition: %s", name, c.grammar.Always[name])
+		}
 	}
 }
 
-func isCode(n parse.Node) bool {
+// always says whether a field is written whatever the conditions say.
+func always(l *parse.ListNode, name string) bool {
+	return l != nil && slices.ContainsFunc(l.Nodes, func(n parse.Node) bool {
+		if i, ok := n.(*parse.IfNode); ok {
+			return always(i.List, name) && always(i.ElseList, name)
+		}
+		return isField(n, name)
+	})
+}
+
+// list checks what follows each other, and says how many characters it becomes at most. top says that it is the whole text.
+func (c *checker) list(l *parse.ListNode, top bool) (length int) {
+	if l == nil {
+		return 0
+	}
+	for i, n := range l.Nodes {
+		before := length
+		if isField(n, c.grammar.Line) {
+			length += c.grammar.Fields[c.grammar.Line]
+			c.line(l.Nodes, i, top)
+		} else {
+			length += c.node(n)
+		}
+		if limit := c.grammar.MaxLength; top && before <= limit && length > limit {
+			c.refuse(n.Position(), "the text may get longer than %d characters here, with the longest values that there may be", limit)
+		}
+	}
+	return length
+}
+
+// line checks what stands around the grammar's Line, which is one of the nodes.
+func (c *checker) line(nodes []parse.Node, i int, top bool) {
+	at, name := nodes[i].Position(), c.grammar.Line
+	c.lines++
+	if c.grammar.LineOnce && !top {
+		c.refuse(at, "{{.%s}} must not hang on a condition", name)
+		return
+	}
+	if c.grammar.LineOnce && c.lines > 1 {
+		c.refuse(at, "the %s is here a second time", strings.ToLower(name))
+	}
+	begins, ends := top && i == 0, top && i+1 == len(nodes)
+	if !begins && (i == 0 || !endsLine(nodes[i-1])) || !ends && (i+1 == len(nodes) || !beginsLine(nodes[i+1])) {
+		c.refuse(at, "{{.%s}} isn't alone on its line: right before and behind it there must be a line break", name)
+	}
+}
+
+// isField says whether a node writes a field and nothing else.
+func isField(n parse.Node, name string) bool {
 	action, ok := n.(*parse.ActionNode)
 	if !ok || len(action.Pipe.Decl) > 0 || len(action.Pipe.Cmds) != 1 || len(action.Pipe.Cmds[0].Args) != 1 {
 		return false
 	}
 	field, ok := action.Pipe.Cmds[0].Args[0].(*parse.FieldNode)
-	return ok && len(field.Ident) == 1 && field.Ident[0] == "Code"
+	return ok && len(field.Ident) == 1 && field.Ident[0] == name
 }
 
 func endsLine(n parse.Node) bool {
@@ -196,27 +281,14 @@ func (c *checker) node(n parse.Node) int {
 	case *parse.ActionNode:
 		return c.pipe(n.Pipe, false)
 	case *parse.IfNode:
+		c.condition = true
 		c.pipe(n.Pipe, true)
-		return max(c.list(n.List), c.list(n.ElseList))
+		c.condition = false
+		return max(c.list(n.List, false), c.list(n.ElseList, false))
 	default:
 		c.refuse(n.Position(), "%.60q can't stand in a text; %s", n.String(), knownWords)
 		return 0
 	}
-}
-
-func (c *checker) list(l *parse.ListNode) (length int) {
-	if l == nil {
-		return 0
-	}
-	for _, n := range l.Nodes {
-		if isCode(n) {
-			c.codes++
-			c.refuse(n.Position(), "{{.Code}} must not hang on a condition")
-			continue
-		}
-		length += c.node(n)
-	}
-	return length
 }
 
 // pipe checks what stands between two braces, or parentheses. asked says that it only decides about something else.
@@ -269,7 +341,7 @@ func (c *checker) value(n parse.Node, asked bool) int {
 	case *parse.PipeNode:
 		return c.pipe(n, asked)
 	default:
-		c.refuse(n.Position(), "%.60q can't be used; %s", n.String(), knownFields)
+		c.refuse(n.Position(), "%.60q can't be used; %s", n.String(), c.grammar.known())
 		return 0
 	}
 }
@@ -282,23 +354,24 @@ func (c *checker) literal(n *parse.StringNode) int {
 }
 
 func (c *checker) field(n *parse.FieldNode, asked bool) int {
-	const isolates, maxMinutes = 2, 9 // digits of the minutes of the longest time.Duration
-	switch name := strings.Join(n.Ident, "."); {
-	case name == "App":
-		return MaxApp + isolates
-	case name == "Purpose":
-		return MaxPurpose + isolates
-	case name == "Minutes":
-		return maxMinutes
-	case name == "Code":
-		c.codes++
-		c.refuse(n.Pos, "the code can be used as {{.Code}} alone, on a line of its own")
-	case name == "Params":
+	g, name := c.grammar, strings.Join(n.Ident, ".")
+	longest, known := g.Fields[name]
+	switch {
+	case name == g.Line && c.condition && !g.LineOnce:
+		return longest
+	case name == g.Line:
+		c.lines++
+		c.refuse(n.Pos, "the %s can be used as {{.%s}} alone, on a line of its own", strings.ToLower(name), name)
+	case name == g.Count:
+		return longest
+	case known:
+		return longest + isolates
+	case g.Params && name == "Params":
 		c.refuse(n.Pos, "a param is used by its name: .Params.name")
-	case n.Ident[0] == "Params" && len(n.Ident) == 2:
+	case g.Params && n.Ident[0] == "Params" && len(n.Ident) == 2:
 		return c.param(n, n.Ident[1], asked) + isolates
 	default:
-		c.refuse(n.Pos, "unknown field .%.60s; %s", name, knownFields)
+		c.refuse(n.Pos, "unknown field .%.60s; %s", name, g.known())
 	}
 	return 0
 }
@@ -321,9 +394,11 @@ func (c *checker) param(n *parse.FieldNode, name string, asked bool) int {
 
 // plural checks plural .Minutes "one" "# minute" "other" "# minutes".
 func (c *checker) plural(at parse.Pos, args []parse.Node) int {
-	const example = `like plural .Minutes "one" "# minute" "other" "# minutes"`
-	if len(args) < 3 || len(args)%2 == 0 || args[0].String() != ".Minutes" {
-		c.refuse(at, "plural has .Minutes behind it, then pairs of a category and a form, %s", example)
+	count := "." + c.grammar.Count
+	one := strings.ToLower(strings.TrimSuffix(c.grammar.Count, "s"))
+	example := fmt.Sprintf(`like plural %s "one" "# %s" "other" "# %[2]ss"`, count, one)
+	if len(args) < 3 || len(args)%2 == 0 || args[0].String() != count {
+		c.refuse(at, "plural has %s behind it, then pairs of a category and a form, %s", count, example)
 		return 0
 	}
 	forms, longest := map[string]string{}, 0
@@ -339,7 +414,7 @@ func (c *checker) plural(at parse.Pos, args []parse.Node) int {
 				category.Text, strings.ReplaceAll(c.lang.plural.categories, " ", ", "))
 		}
 		forms[category.Text] = form.Text
-		longest = max(longest, c.literal(form)+8*strings.Count(form.Text, "#")) // nine digits for one character
+		longest = max(longest, c.literal(form)+(c.grammar.Fields[c.grammar.Count]-1)*strings.Count(form.Text, "#"))
 	}
 	if lacking := c.lang.plural.lacking(forms); lacking != "" {
 		c.refuse(at, "plural lacks %q, and %q that would do for all", lacking, other)

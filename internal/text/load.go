@@ -30,21 +30,28 @@ func (e *FileError) Error() string {
 	return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Problem)
 }
 
-// loader gathers texts, and what is wrong with them.
-type loader struct {
-	texts    map[string]map[string]*written // by tag and name
+// Files reads a directory of texts, <locale>/<name>.txt, of any kind. It takes what is there in order, and gathers what is
+// wrong with it.
+type Files struct {
+	// IsName says whether a text may be called so; NameRule is what a name is like, for people.
+	IsName   func(name string) bool
+	NameRule string
+	// Take has a text, and returns what is wrong with it. file is what it is called in errors.
+	Take func(tag, name, file, source string) []error
+
 	files    int
 	problems []error
 }
 
-func (l *loader) err() error { return errors.Join(l.problems...) }
+// Err joins a *FileError for each thing that is wrong so far.
+func (l *Files) Err() error { return errors.Join(l.problems...) }
 
-func (l *loader) refuse(file, problem string) {
+func (l *Files) refuse(file, problem string) {
 	l.problems = append(l.problems, &FileError{File: file, Problem: problem})
 }
 
-// load reads a directory of locales. shown is what it is called in errors.
-func (l *loader) load(fsys fs.FS, shown string) {
+// Load reads a directory of locales. shown is what it is called in errors.
+func (l *Files) Load(fsys fs.FS, shown string) {
 	entries, err := fs.ReadDir(fsys, ".")
 	if err != nil {
 		l.refuse(shown, "can't be read: "+cause(err))
@@ -70,13 +77,12 @@ func (l *loader) load(fsys fs.FS, shown string) {
 }
 
 // locale reads the texts of one locale.
-func (l *loader) locale(fsys fs.FS, tag, shown string) {
+func (l *Files) locale(fsys fs.FS, tag, shown string) {
 	entries, err := fs.ReadDir(fsys, tag)
 	if err != nil {
 		l.refuse(shown, "can't be read: "+cause(err))
 		return
 	}
-	lang := languageOf(tag)
 	for _, e := range entries {
 		if passedOver(e.Name()) {
 			continue
@@ -87,8 +93,8 @@ func (l *loader) locale(fsys fs.FS, tag, shown string) {
 			l.refuse(file, fmt.Sprintf("is one of more than %d texts", maxFiles))
 			return
 		}
-		if !isText || name == "" || len(name) > maxName || !isName(name) {
-			l.refuse(file, "is no text's name; it is 1 to 64 of a-z, 0-9 and underscore, then .txt, like password_reset.txt")
+		if !isText || name == "" || len(name) > maxName || !l.IsName(name) {
+			l.refuse(file, "is no text's name; it is "+l.NameRule)
 			continue
 		}
 		source, err := read(fsys, path.Join(tag, e.Name()))
@@ -96,18 +102,7 @@ func (l *loader) locale(fsys fs.FS, tag, shown string) {
 			l.refuse(file, cause(err))
 			continue
 		}
-		w, problems := parseText(name, file, source, lang)
-		if len(problems) > 0 {
-			l.problems = append(l.problems, problems...)
-			continue
-		}
-		if l.texts == nil {
-			l.texts = map[string]map[string]*written{}
-		}
-		if l.texts[tag] == nil {
-			l.texts[tag] = map[string]*written{}
-		}
-		l.texts[tag][name] = w
+		l.problems = append(l.problems, l.Take(tag, name, file, source)...)
 	}
 }
 

@@ -60,15 +60,10 @@ func (t *Texts) Render(r Request) (string, error) {
 		return "", err
 	}
 	d := data{
-		App: w.lang.fit(r.App, MaxApp), Purpose: w.lang.fit(r.Purpose, MaxPurpose), Code: r.Code,
+		App: w.lang.Fit(r.App, MaxApp), Purpose: w.lang.Fit(r.Purpose, MaxPurpose), Code: r.Code,
 		Minutes: max(1, int(r.Life/time.Minute)), Params: w.fill(r.Params),
 	}
-	var b strings.Builder
-	b.Grow(512)
-	if err := w.template.Execute(&b, &d); err != nil {
-		return "", errWritten
-	}
-	return strings.Trim(b.String(), " \t\n"), nil
+	return w.Write(&d)
 }
 
 // Check says whether Render would write a request that has a code: a *ParamError, *UnknownTemplateError or
@@ -81,7 +76,7 @@ func (t *Texts) Check(r Request) error {
 // choose finds the text of a request: of the first locale that has one for the purpose, or a default one, in the order of
 // what the caller wants, what is spoken in the phone's country, the app's default and English. A template by name is found
 // the same way, and in whatever locale it is if in none of these.
-func (t *Texts) choose(r *Request) (*written, error) {
+func (t *Texts) choose(r *Request) (*Template, error) {
 	if err := CheckParams(r.Params); err != nil {
 		return nil, err
 	}
@@ -97,35 +92,32 @@ func (t *Texts) choose(r *Request) (*written, error) {
 	return w, nil
 }
 
-func (t *Texts) lookup(r *Request) *written {
+func (t *Texts) lookup(r *Request) *Template {
 	name := r.Template
 	if name == "" {
 		name = nameOf(r.Purpose)
 	}
 	for step := range 4 {
-		var l *locale
+		var tag string
 		switch step {
 		case 0:
-			l = t.find(r.Locale)
+			tag = t.locales.Find(r.Locale)
 		case 1:
-			l = t.regions[r.Region]
+			tag = t.locales.Spoken(r.Region)
 		case 2:
-			l = t.find(r.DefaultLocale)
+			tag = t.locales.Find(r.DefaultLocale)
 		case 3:
-			l = t.locales[lastLocale]
+			tag = lastLocale
 		}
-		if l == nil {
-			continue
-		}
-		if w := l.texts[name]; w != nil {
+		if w := t.texts[tag][name]; w != nil {
 			return w
 		}
-		if w := l.texts[Default]; w != nil && r.Template == "" {
+		if w := t.texts[tag][Default]; w != nil && r.Template == "" {
 			return w
 		}
 	}
-	for _, tag := range t.tags {
-		if w := t.find(tag).texts[name]; w != nil {
+	for _, tag := range t.locales.tags {
+		if w := t.texts[tag][name]; w != nil {
 			return w
 		}
 	}
@@ -149,13 +141,13 @@ func nameOf(purpose string) string {
 }
 
 // fill makes the params that a text uses fit for it.
-func (w *written) fill(params map[string]string) map[string]string {
+func (w *Template) fill(params map[string]string) map[string]string {
 	if len(w.params) == 0 {
 		return nil
 	}
 	out := make(map[string]string, len(w.params))
 	for _, p := range w.params {
-		if v := w.lang.fit(params[p], MaxParam); v != "" {
+		if v := w.lang.Fit(params[p], MaxParam); v != "" {
 			out[p] = v
 		}
 	}

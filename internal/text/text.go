@@ -12,7 +12,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 )
 
 // Default is the name of the text for purposes that have none of their own.
@@ -26,16 +25,10 @@ var shipped embed.FS
 
 // Texts is every text that was loaded. It never changes, so that any number of goroutines may use it.
 type Texts struct {
-	locales map[string]*locale // by tag in lower case, and by older names of the same language
-	regions map[string]*locale // by ISO 3166-1 alpha-2 code
-	tags    []string
-	names   []string
-}
-
-// locale is the texts of one language or one country's variant of it, those of its language among them.
-type locale struct {
-	tag   string
-	texts map[string]*written
+	locales *Locales
+	// By tag and name; a country's variant has those of its language among them.
+	texts map[string]map[string]*Template
+	names []string
 }
 
 // Load reads the shipped texts and lays those of a directory over them, file by file: <dir>/<locale>/<name>.txt. An empty
@@ -45,52 +38,53 @@ func Load(dir string) (*Texts, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load texts: %w", err)
 	}
-	var all loader
-	all.load(own, "shipped")
+	texts, all := reader()
+	all.Load(own, "shipped")
 	if dir != "" {
-		all.load(os.DirFS(dir), dir)
+		all.Load(os.DirFS(dir), dir)
 	}
-	if err := all.err(); err != nil {
+	if err := all.Err(); err != nil {
 		return nil, fmt.Errorf("load texts: %w", err)
 	}
-	return index(all.texts), nil
+	return index(texts), nil
+}
+
+// reader reads texts into a map by tag and name.
+func reader() (map[string]map[string]*Template, *Files) {
+	texts, grammar := map[string]map[string]*Template{}, otps()
+	return texts, &Files{
+		IsName: isName, NameRule: "1 to 64 of a-z, 0-9 and underscore, then .txt, like password_reset.txt",
+		Take: func(tag, name, file, source string) []error {
+			t, problems := grammar.Parse(name, file, source, LanguageOf(tag))
+			if len(problems) == 0 {
+				if texts[tag] == nil {
+					texts[tag] = map[string]*Template{}
+				}
+				texts[tag][name] = t
+			}
+			return problems
+		},
+	}
 }
 
 // index makes what Render looks things up in.
-func index(texts map[string]map[string]*written) *Texts {
-	t := &Texts{locales: map[string]*locale{}, regions: map[string]*locale{}, tags: slices.Sorted(maps.Keys(texts))}
+func index(texts map[string]map[string]*Template) *Texts {
+	t := &Texts{locales: NewLocales(slices.Collect(maps.Keys(texts))), texts: map[string]map[string]*Template{}}
 	names := map[string]bool{}
-	// A tag sorts behind those that it begins with, so a country's variant finds its language done. What it doesn't
-	// have itself it has from there, unless that is another script.
-	for _, tag := range t.tags {
-		l := &locale{tag: tag, texts: map[string]*written{}}
-		if parent := t.find(tag); parent != nil && script(parent.tag) == script(tag) {
-			maps.Copy(l.texts, parent.texts)
-		}
-		maps.Copy(l.texts, texts[tag])
-		t.locales[strings.ToLower(tag)] = l
+	for _, tag := range t.locales.tags { // what comes before it is done, its language too
+		t.texts[tag] = map[string]*Template{}
+		maps.Copy(t.texts[tag], t.texts[t.locales.Parent(tag)])
+		maps.Copy(t.texts[tag], texts[tag])
 		for name := range texts[tag] {
 			names[name] = true
 		}
 	}
 	t.names = slices.Sorted(maps.Keys(names))
-	for older, tag := range aliases() {
-		if l := t.find(tag); l != nil && t.locales[older] == nil {
-			t.locales[older] = l
-		}
-	}
-	for _, row := range spoken() {
-		for region := range strings.FieldsSeq(row.regions) {
-			if l := t.find(row.language + "-" + region); l != nil && t.regions[region] == nil {
-				t.regions[region] = l
-			}
-		}
-	}
 	return t
 }
 
 // Locales lists the tags of all locales, sorted (BCP 47: tr, pt-BR).
-func (t *Texts) Locales() []string { return slices.Clone(t.tags) }
+func (t *Texts) Locales() []string { return t.locales.Tags() }
 
 // Templates lists the names of all texts in any locale, sorted: what Request.Template may be.
 func (t *Texts) Templates() []string { return slices.Clone(t.names) }

@@ -90,9 +90,10 @@ const (
 	endIsolate = "\u2069"
 )
 
-// fit makes a value safe to stand in a line of a text: it stays in that line, WhatsApp reads no formatting into it, and
-// the words around it keep their order. What has to go for that looks the same afterwards, or nearly so.
-func (l language) fit(s string, longest int) string {
+// Fit makes a value safe to stand in a line of a text: it stays in that line, WhatsApp reads no formatting into it, and
+// the words around it keep their order. What has to go for that looks the same afterwards, or nearly so. What is longer
+// than so many characters is cut.
+func (l Language) Fit(s string, longest int) string {
 	if s == "" {
 		return ""
 	}
@@ -103,7 +104,7 @@ func (l language) fit(s string, longest int) string {
 	return s
 }
 
-// inLine is fit without the isolate.
+// inLine is Fit without the isolate.
 func inLine(s string, longest int) string {
 	if harmless(s, longest) {
 		return s
