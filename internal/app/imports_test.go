@@ -47,6 +47,7 @@ func mayImport() map[string]string {
 		"internal/outbound/dnstest":  "",
 		"internal/callback":          "job outbound",
 		"internal/text":              "",
+		"internal/notice":            "text",
 		"internal/config":            "keys job", // the types of its secrets, and what a pool may be called
 		"internal/app/apiapp":        "api app/senderapp apps callback config console docs/snippets job keys otp outbound queue queue/embed record/bolt relay status text whatsapp",
 		"internal/app/senderapp":     "config job keys queue sender whatsapp",
