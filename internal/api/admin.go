@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -46,6 +47,7 @@ type InForce struct {
 	Locale          string       `json:"locale"`
 	CustomCodes     bool         `json:"customCodes"`
 	TestNumbers     int          `json:"testNumbers"` // how many
+	NoticesPaused   bool         `json:"noticesPaused"`
 	CallbackURL     string       `json:"callbackUrl"`
 }
 
@@ -56,7 +58,7 @@ func InForceOf(a *apps.App) InForce {
 		Reissue: a.Reissue, CooldownSeconds: int(a.Limits.Cooldown.Seconds()), PerHour: a.Limits.PerHour, PerDay: a.Limits.PerDay,
 		WrongTries: a.Limits.MaxGuesses, RatePerSecond: a.Rate, Burst: a.Burst, PerAddressHour: a.PerAddress,
 		AllowCountries: some(a.Allow), DenyCountries: some(a.Deny), Country: a.Country, Locale: a.Locale, CustomCodes: a.CustomCodes,
-		TestNumbers: len(a.TestNumbers), CallbackURL: a.CallbackURL,
+		TestNumbers: len(a.TestNumbers), NoticesPaused: a.NoticesPaused, CallbackURL: a.CallbackURL,
 	}
 }
 
@@ -176,7 +178,6 @@ func (s *Server) changeApp(c echo.Context, _ apps.Caller) error {
 	if err != nil {
 		return err
 	}
-	own.TestNumbers = a.Own.TestNumbers
 	return s.saveApp(c, a.Name, own, false)
 }
 
@@ -187,6 +188,11 @@ func (s *Server) saveApp(c echo.Context, name string, own apps.Settings, create 
 	if own.CallbackURL != nil && *own.CallbackURL != "" {
 		if err := s.o.Callbacks.CheckURL(*own.CallbackURL); err != nil {
 			return invalid("callbackUrl", "callbackUrl: "+err.Error()+".")
+		}
+	}
+	if _, err := s.o.Callers.App(name); create && errors.Is(err, apps.ErrNoApp) && apps.CheckName(name) == nil {
+		if err := s.forgetApp(c.Request().Context(), name); err != nil {
+			return &problem{code: CodeQueueUnavailable, detail: "What is left of an earlier app of this name can't be forgotten now; try again soon.", cause: err}
 		}
 	}
 	a, err := s.o.Callers.SaveApp(c.Request().Context(), name, own, create)
@@ -209,10 +215,19 @@ func (s *Server) showApp(c echo.Context, _ apps.Caller) error {
 }
 
 func (s *Server) deleteApp(c echo.Context, _ apps.Caller) error {
-	if err := s.o.Callers.DeleteApp(c.Request().Context(), c.Param("app")); err != nil {
+	ctx, name := c.Request().Context(), c.Param("app")
+	if err := s.o.Callers.DeleteApp(ctx, name); err != nil {
 		return err
 	}
+	if err := s.forgetApp(ctx, name); err != nil { // the app is gone; whoever makes one of its name forgets the rest
+		s.o.Logger.WarnContext(ctx, "something of a deleted app is left", "app", name, "err", err)
+	}
 	return s.json(c, http.StatusOK, map[string]bool{"success": true})
+}
+
+// forgetApp removes what is kept for an app outside of its settings, so that a later one of its name gets nothing of it.
+func (s *Server) forgetApp(ctx context.Context, name string) error {
+	return errors.Join(s.o.Hooks.DropAccess(ctx, name), s.o.Callbacks.Forget(ctx, name))
 }
 
 func (s *Server) setTestNumber(c echo.Context, _ apps.Caller) error {

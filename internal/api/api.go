@@ -96,6 +96,7 @@ type Callbacks interface {
 	Replay(ctx context.Context, app, id string) error
 	ReplayAll(ctx context.Context, app string) (int, error)
 	Purge(ctx context.Context, app, id string) (int, error)
+	Forget(ctx context.Context, app string) error // all that waits and all that was given up
 }
 
 // Live tells of changes as they happen; status.Hub does, by the id of an OTP.
@@ -146,6 +147,7 @@ type Options struct {
 	Deliveries Deliveries
 	Live       Live
 	Callbacks  Callbacks
+	Hooks      Hooks
 	Admission  Admission
 	Health     Health
 	Proxies    []netip.Prefix // whose X-Forwarded-For is believed
@@ -173,7 +175,7 @@ type Server struct {
 
 // New makes a Server.
 func New(o Options) (*Server, error) {
-	if o.OTPs == nil || o.Callers == nil || o.Limiter == nil || o.Texts == nil || o.Deliveries == nil || o.Live == nil || o.Callbacks == nil || o.Admission == nil || o.Health == nil ||
+	if o.OTPs == nil || o.Callers == nil || o.Limiter == nil || o.Texts == nil || o.Deliveries == nil || o.Live == nil || o.Callbacks == nil || o.Hooks == nil || o.Admission == nil || o.Health == nil ||
 		o.Now == nil || o.Logger == nil {
 		return nil, errors.New("api: an option is missing")
 	}
@@ -205,6 +207,7 @@ func (s *Server) routes() {
 	e.GET("/api/v1/otp/:id/events", s.guarded(apps.ScopeRead, s.events))
 	s.adminRoutes(e)
 	s.callbackRoutes(e)
+	s.whmcsRoutes(e)
 	s.docRoutes(e)
 	for path, handle := range map[string]echo.HandlerFunc{
 		"/healthz": s.healthz, "/readyz": s.readyz, docsPath: s.docs,

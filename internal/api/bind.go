@@ -57,14 +57,9 @@ type verifyRequest struct {
 // encoding/json does as we promise: unknown fields are ignored, of a repeated one the last counts, and what
 // follows the object is an error.
 func (x *scratch) bind(r *http.Request, into any) error {
-	body, err := x.read(r)
+	body, err := x.object(r)
 	if err != nil {
 		return err
-	}
-	if b := bytes.TrimLeft(body, " \t\r\n"); len(b) == 0 {
-		return &problem{code: CodeInvalidJSON, detail: "The body is empty; send one JSON object."}
-	} else if b[0] != '{' {
-		return &problem{code: CodeInvalidJSON, detail: "The body does not begin like a JSON object, with {."}
 	}
 	if err := json.Unmarshal(body, into); err != nil {
 		return unreadable(err)
@@ -102,6 +97,20 @@ func unreadable(err error) *problem {
 	default:
 		return &problem{code: CodeInvalidJSON}
 	}
+}
+
+// object reads a body that begins like a JSON object.
+func (x *scratch) object(r *http.Request) ([]byte, error) {
+	body, err := x.read(r)
+	if err != nil {
+		return nil, err
+	}
+	if b := bytes.TrimLeft(body, " \t\r\n"); len(b) == 0 {
+		return nil, &problem{code: CodeInvalidJSON, detail: "The body is empty; send one JSON object."}
+	} else if b[0] != '{' {
+		return nil, &problem{code: CodeInvalidJSON, detail: "The body does not begin like a JSON object, with {."}
+	}
+	return body, nil
 }
 
 // read reads the whole body, up to maxBody.

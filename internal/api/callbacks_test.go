@@ -14,7 +14,10 @@ import (
 )
 
 // letters are dead ones, in memory; package callback tests the real ones.
-type letters struct{ all []callback.Letter }
+type letters struct {
+	all       []callback.Letter
+	forgotten []string // apps
+}
 
 func (*letters) CheckURL(url string) error {
 	if url == "http://127.0.0.1/" {
@@ -42,6 +45,11 @@ func (l *letters) Replay(_ context.Context, app, id string) error {
 
 func (l *letters) ReplayAll(_ context.Context, app string) (int, error) {
 	return l.Purge(context.Background(), app, "")
+}
+
+func (l *letters) Forget(_ context.Context, app string) error {
+	l.forgotten = append(l.forgotten, app)
+	return nil
 }
 
 func (l *letters) Purge(_ context.Context, _, id string) (int, error) {
@@ -98,4 +106,20 @@ func TestCallbacks_DeadLetters(t *testing.T) {
 	_, doc = b.call("POST "+callbackOfShop+"/dead/replay", `{}`)
 	require.Equal(t, document{"success": true, "count": 95.0}, doc)
 	require.Empty(t, list(""))
+}
+
+// Neither what waits nor how its WHMCS is asked outlives an app: the next one of its name is somebody else's.
+func TestApps_WhatIsKeptForADeletedOneIsForgotten(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, request := range []string{"POST /api/v1/admin/apps", "POST /api/v1/admin/apps"} {
+		b.letters.forgotten = nil
+		b.call(request, `{"name":"shop"}`)
+		require.Equal(t, []string{"shop"}, b.letters.forgotten, "a deletion may have been cut short")
+		status, _ := b.call("GET /api/v1/admin/apps/shop/whmcs", "")
+		require.Equal(t, http.StatusNotFound, status)
+		b.call("PUT /api/v1/admin/apps/shop/whmcs", goodAccess)
+		b.call("DELETE /api/v1/admin/apps/shop", "")
+		require.Equal(t, []string{"shop", "shop"}, b.letters.forgotten)
+	}
 }

@@ -12,9 +12,9 @@ import (
 	"wabek/internal/apps"
 )
 
-// guarded lets a request through to h whose key is good for scope, while the server isn't draining or full. Nothing of
+// guarded lets a request through to h whose key is good for scope, or for one of or, while the server isn't draining or full. Nothing of
 // the body has been read by then.
-func (s *Server) guarded(scope apps.Scope, h func(echo.Context, apps.Caller) error) echo.HandlerFunc {
+func (s *Server) guarded(scope apps.Scope, h func(echo.Context, apps.Caller) error, or ...apps.Scope) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
 		caller, err := s.authenticate(r)
@@ -27,7 +27,7 @@ func (s *Server) guarded(scope apps.Scope, h func(echo.Context, apps.Caller) err
 			return &problem{code: CodeUnauthorized, detail: "The API key has expired; make another one."}
 		case err != nil:
 			return &problem{code: CodeUnauthorized, detail: "The API key in the header X-API-Key is wrong or was revoked."}
-		case !caller.Key.Has(scope):
+		case !caller.Key.Has(scope) && !slices.ContainsFunc(or, caller.Key.Has):
 			return &problem{code: CodeForbidden, detail: "The API key lacks the scope " + string(scope) + "."}
 		case s.draining.Load():
 			return &problem{code: CodeShuttingDown, close: true}

@@ -20,6 +20,7 @@ import (
 	"wabek/internal/otp"
 	"wabek/internal/status"
 	"wabek/internal/text"
+	"wabek/internal/whmcs"
 )
 
 // null is a domain that agrees with everything at once.
@@ -49,6 +50,17 @@ type healthy struct{}
 
 func (healthy) Health() api.Report { return api.Report{Ready: true} }
 
+// nullHooks takes every event.
+type nullHooks struct{ api.Hooks }
+
+func (nullHooks) Actions() []string { return []string{"InvoiceCreated", "UserLogin"} }
+
+func (nullHooks) Accept(context.Context, string, whmcs.Hook) (whmcs.ID, bool, error) {
+	return whmcs.ID{1}, false, nil
+}
+
+func (nullHooks) DropAccess(context.Context, string) error { return nil }
+
 func nullServer(tb testing.TB) http.Handler {
 	tb.Helper()
 	logger := slog.New(slog.DiscardHandler)
@@ -60,7 +72,7 @@ func nullServer(tb testing.TB) http.Handler {
 	texts, err := text.Load("")
 	require.NoError(tb, err)
 	s, err := api.New(api.Options{
-		OTPs: null(), Callers: registry, Limiter: apps.NewLimiter(time.Now), Texts: texts, Deliveries: none{}, Callbacks: &letters{}, Live: status.NewHub(1, func(id job.ID) string { return string(id) }),
+		OTPs: null(), Callers: registry, Limiter: apps.NewLimiter(time.Now), Texts: texts, Deliveries: none{}, Callbacks: &letters{}, Hooks: nullHooks{}, Live: status.NewHub(1, func(id job.ID) string { return string(id) }),
 		Admission: &admission{}, Health: healthy{}, Now: time.Now, Logger: logger,
 	})
 	require.NoError(tb, err)
@@ -70,7 +82,7 @@ func nullServer(tb testing.TB) http.Handler {
 // FuzzBody sends any body to both routes: never a panic, never a 500, and never what was sent in an error.
 func FuzzBody(f *testing.F) {
 	for _, s := range []string{
-		goodIssue, unknownOTP, "", "{", "null", `{"phone":5}`, `{"phone":{"a":[]},"otp":[[]]}`, "\xff", `{"PHONE":"+905551234567"}`,
+		goodIssue, unknownOTP, goodEvent, `{"action":"UserLogin","userid":"7","client":{"phonenumber":5},"data":[]}`, `{"action":"InvoiceCreated","invoiceid":1e9}`, "", "{", "null", `{"phone":5}`, `{"phone":{"a":[]},"otp":[[]]}`, "\xff", `{"PHONE":"+905551234567"}`,
 		`{"phone":"+905551234567","purpose":"login","params":{"a":1}}`, `{"phone":"+905551234567","purpose":"login","metadata":{"a":"b"},"ip":"::1%x"}`,
 		`{"phone":"+905551234567","purpose":"login","locale":"tr","expiry_seconds":1e9}`, `{"phone":"+905551234567","purpose":"p","template":"x","code":"123456"}`,
 		`{"phone":"+905551234567","purpose":"login","otp":"123456"}`,
@@ -80,7 +92,7 @@ func FuzzBody(f *testing.F) {
 	}
 	h := nullServer(f)
 	f.Fuzz(func(t *testing.T, body string) {
-		for _, path := range []string{"/api/v1/otp", "/api/v1/otp-verify"} {
+		for _, path := range []string{"/api/v1/otp", "/api/v1/otp-verify", "/api/v1/whmcs-webhook"} {
 			req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, strings.NewReader(body))
 			req.Header.Set("X-API-Key", apiKey)
 			rec := httptest.NewRecorder()
@@ -93,13 +105,14 @@ func FuzzBody(f *testing.F) {
 			if rec.Code == http.StatusOK {
 				continue
 			}
-			require.Contains(t, []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge}, rec.Code, rec.Body)
+			require.Contains(t, []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}, rec.Code, rec.Body)
 			require.NotNil(t, doc.Success)
-			require.Contains(t, []string{"invalid_json", "invalid_field", "body_too_large"}, doc.Code)
+			require.Contains(t, []string{"invalid_json", "invalid_field", "body_too_large", "unknown_action"}, doc.Code)
 			require.Contains(t, []string{
 				"", "phone", "purpose", "otp_id", "otp", "locale", "template", "params", "expiry_seconds", "metadata", "ip", "code",
+				"action", "invoiceid", "userid", "ticketid", "replyid", "serviceid", "domainid", "time", "client", "data",
 			}, doc.Field)
-			require.Equal(t, doc.Code == "invalid_field", doc.Field != "")
+			require.Equal(t, doc.Code == "invalid_field" || doc.Code == "unknown_action", doc.Field != "")
 		}
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"wabek/internal/otp"
+	"wabek/internal/whmcs"
 )
 
 // Code names a kind of error. The strings are part of the public contract.
@@ -42,6 +43,10 @@ const (
 	CodeQueueUnavailable Code = "queue_unavailable"
 	CodeBusy             Code = "busy"
 	CodeShuttingDown     Code = "shutting_down"
+	CodeUnknownAction    Code = "unknown_action"
+	CodeBadSignature     Code = "bad_signature"
+	CodeNoticeNotFound   Code = "notice_not_found"
+	CodeNotResendable    Code = "not_resendable"
 )
 
 // kind is what the catalogue says of a code.
@@ -77,6 +82,12 @@ var catalogue = []kind{
 			"A key that was revoked or has expired is as good as none.",
 	},
 	{
+		CodeBadSignature, http.StatusUnauthorized, "The signature of a WHMCS event is wrong",
+		"The header X-Wabek-Signature doesn't sign this body with this API key, or is more than five minutes old.",
+		"The header is `t=<Unix seconds>,v1=<hex>`, where hex is HMAC-SHA-256 over the same seconds, a dot and the raw body, keyed with the 32 bytes of SHA-256 of the API key. " +
+			"Check that both servers have the right time, and that nothing between them changes the body. Without the header `client` and `data` aren't used.",
+	},
+	{
 		CodeForbidden, http.StatusForbidden, "The API key may not do this",
 		"The API key isn't good for this request.",
 		"`detail` says why: the key lacks the scope that the request needs (`otp`, `whmcs`, `read` or `admin`), or may not be used from your address. " +
@@ -98,6 +109,11 @@ var catalogue = []kind{
 		"The id in the path must be an `otpId` that `POST /api/v1/otp` answered to a key of the same app. An OTP is forgotten a day after it has expired, and a cancelled one can't be sent again.",
 	},
 	{
+		CodeNoticeNotFound, http.StatusNotFound, "No such notice",
+		"There is no notice of this id, or it is another app's.",
+		"The id in the path must be an `eventId` that `POST /api/v1/whmcs-webhook` answered to a key of the same app. Notices are forgotten after 35 days.",
+	},
+	{
 		CodeNotOpen, http.StatusConflict, "The OTP is not open any more",
 		"The OTP can't be used any more; ask for a new one.",
 		"`detail` says why: it has expired, was superseded, was used, is locked after too many wrong codes, or has had its ten messages. Ask for a new one.",
@@ -108,6 +124,11 @@ var catalogue = []kind{
 		"Only the admin API answers so: an app of that name exists already, or the default app was to be deleted.",
 	},
 	{
+		CodeNotResendable, http.StatusConflict, "The notice can't be sent again",
+		"Only a notice that was sent, failed or expired can be sent again.",
+		"A notice that waits or is on its way will be sent anyhow; one that was skipped was never written; a client who has asked for no more gets none; and a notice may have ten messages.",
+	},
+	{
 		CodeKeyInFlight, http.StatusConflict, "A request with this idempotency key is under way",
 		"The first request with this Idempotency-Key isn't answered yet; send this one again in a moment.",
 		"Send the request again with the same key: it gets the answer of the first.",
@@ -116,6 +137,11 @@ var catalogue = []kind{
 		CodeKeyReused, http.StatusUnprocessableEntity, "The idempotency key was used for another request",
 		"This Idempotency-Key came before with other content; use a new key for a new request.",
 		"A key stands for one request and its content, for 24 hours and per app. Make a new one, like a random UUID, for each thing that you want done once, and send it again only with the same content.",
+	},
+	{
+		CodeUnknownAction, http.StatusUnprocessableEntity, "The action of a WHMCS event is unknown",
+		"There is no text for this action.",
+		"`detail` names the actions known. An operator adds one by a file of that name in the directory of `WABEK_NOTICES_DIR`; see docs/notices.md.",
 	},
 	{
 		CodeLimited, http.StatusTooManyRequests, "Too many requests",
@@ -233,6 +259,8 @@ func problemOf(err error) *problem {
 		return &problem{code: CodeLimited, limit: limit, retry: limit.RetryAfter}
 	case errors.As(err, &notOpen):
 		return &problem{code: CodeNotOpen, detail: notOpenDetail(notOpen)}
+	case errors.Is(err, whmcs.ErrNoNotice):
+		return &problem{code: CodeNoticeNotFound}
 	case errors.Is(err, otp.ErrNoRecord):
 		return &problem{code: CodeOTPNotFound}
 	case errors.Is(err, otp.ErrKeyReused):

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"wabek/internal/api"
+	"wabek/internal/api/apitest"
 	"wabek/internal/apps"
 	"wabek/internal/job"
 	"wabek/internal/keys"
@@ -26,6 +27,7 @@ import (
 	"wabek/internal/record/bolt"
 	"wabek/internal/status"
 	"wabek/internal/text"
+	"wabek/internal/whmcs"
 )
 
 const (
@@ -53,6 +55,8 @@ type bundle struct {
 	hub      *status.Hub
 	letters  letters
 	apps     *apps.Registry
+	seal     *keys.SealKeys
+	hooks    *whmcs.Service
 }
 
 // repeatable is a source that gives each test the same ids and codes.
@@ -82,6 +86,7 @@ func setup(t *testing.T, options ...option) *bundle {
 	ring, _, err := keys.OpenRing(nil, secret, keys.Secret{})
 	require.NoError(t, err)
 	seal := keys.DeriveSealKeys(secret, keys.Secret{})
+	b.seal = seal
 	logger := slog.New(slog.NewJSONHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	now := func() time.Time { b.mu.Lock(); defer b.mu.Unlock(); return b.clock }
 	b.store, err = bolt.Open(bolt.Options{
@@ -108,8 +113,9 @@ func setup(t *testing.T, options ...option) *bundle {
 	require.NoError(t, err)
 	texts, err := text.Load("")
 	require.NoError(t, err)
+	b.hooks = apitest.Hooks(t, b.store, b.apps, ring, seal, now)
 	o := api.Options{
-		OTPs: service, Callers: b.apps, Limiter: apps.NewLimiter(now), Texts: texts, Deliveries: b, Live: b.hub, Callbacks: &b.letters, Admission: b.policy, Health: b, Now: now, Logger: logger,
+		OTPs: service, Callers: b.apps, Limiter: apps.NewLimiter(now), Texts: texts, Deliveries: b, Live: b.hub, Callbacks: &b.letters, Hooks: b.hooks, Admission: b.policy, Health: b, Now: now, Logger: logger,
 	}
 	for _, change := range options {
 		change(&o)

@@ -25,15 +25,15 @@ func mayImport() map[string]string {
 		"internal/job":         "phone keys",
 		"internal/otp":         "phone job keys",
 		"internal/apps":        "otp phone job",
-		"internal/api":         "api/openapi apps callback docs otp phone job status text",
+		"internal/api":         "api/openapi apps callback docs otp phone job status text whmcs",
 		"internal/api/openapi": "",
 		// A whole API for the tests of what talks to one.
-		"internal/api/apitest": "api apps callback job keys otp record/bolt status text",
+		"internal/api/apitest": "api apps callback job keys notice otp record/bolt status text whmcs",
 		"docs":                 "", // pages that programs show too
 		"docs/snippets":        "",
 		"docs/snippets/go":     "client",
-		"client":               "",                   // for others' programs: the standard library alone
-		"internal/record/bolt": "otp job phone keys", // keys: it stores the wrapped ring
+		"client":               "",                         // for others' programs: the standard library alone
+		"internal/record/bolt": "otp job phone keys whmcs", // keys: it stores the wrapped ring
 		// The conformance suite runs the product's own service above a store.
 		"internal/record/recordtest": "otp job phone keys",
 		"internal/relay":             "job",
@@ -48,8 +48,9 @@ func mayImport() map[string]string {
 		"internal/callback":          "job outbound",
 		"internal/text":              "",
 		"internal/notice":            "text",
+		"internal/whmcs":             "job notice outbound phone",
 		"internal/config":            "keys job", // the types of its secrets, and what a pool may be called
-		"internal/app/apiapp":        "api app/senderapp apps callback config console docs/snippets job keys otp outbound queue queue/embed record/bolt relay status text whatsapp",
+		"internal/app/apiapp":        "api app/senderapp apps callback config console docs/snippets job keys notice otp outbound queue queue/embed record/bolt relay status text whatsapp whmcs",
 		"internal/app/senderapp":     "config job keys queue sender whatsapp",
 		"internal/whatsim":           "",
 		"internal/stories":           "",

@@ -15,6 +15,7 @@ import (
 
 	"wabek/internal/job"
 	"wabek/internal/otp"
+	"wabek/internal/phone"
 )
 
 // Errors of this package.
@@ -64,6 +65,7 @@ type Settings struct {
 	Locale          *string            `json:"locale,omitempty"`          // of messages where nothing else says it, BCP 47
 	CustomCodes     *bool              `json:"customCodes,omitempty"`     // the app may bring codes of its own
 	TestNumbers     *map[string]string `json:"testNumbers,omitempty"`     // keyed hash of a number, in hex, to its fixed code; see Registry.SetTestNumber
+	NoticesPaused   *bool              `json:"noticesPaused,omitempty"`   // events of its WHMCS wait
 	CallbackURL     *string            `json:"callbackUrl,omitempty"`     // where state changes are posted; empty for nowhere
 }
 
@@ -82,10 +84,12 @@ type App struct {
 	Country     string
 	Locale      string
 	CustomCodes bool
-	TestNumbers map[string]string
-	CallbackURL string
-	Callback    CallbackKeys
-	Own         Settings // what of it is set for the app itself
+	// NoticesPaused says that the events of the app's WHMCS wait. What was released before goes out.
+	NoticesPaused bool
+	TestNumbers   map[string]string
+	CallbackURL   string
+	Callback      CallbackKeys
+	Own           Settings // what of it is set for the app itself
 }
 
 // CallbackKeys say which secrets an app's callbacks are signed with: they are derived from these salts, which aren't
@@ -100,10 +104,9 @@ type CallbackKeys struct {
 const CallbackOverlap = 24 * time.Hour
 
 var (
-	namePattern    = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
-	countryPattern = regexp.MustCompile(`^[A-Z]{2}$`)
-	localePattern  = regexp.MustCompile(`^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*$`)
-	codePattern    = regexp.MustCompile(`^[0-9]{6,10}$`)
+	namePattern   = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
+	localePattern = regexp.MustCompile(`^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*$`)
+	codePattern   = regexp.MustCompile(`^[0-9]{6,10}$`)
 )
 
 // Bounds of settings.
@@ -135,6 +138,7 @@ func (s Settings) MergedWith(over Settings) Settings {
 	pick(&s.Locale, over.Locale)
 	pick(&s.CustomCodes, over.CustomCodes)
 	pick(&s.TestNumbers, over.TestNumbers)
+	pick(&s.NoticesPaused, over.NoticesPaused)
 	pick(&s.CallbackURL, over.CallbackURL)
 	return s
 }
@@ -155,8 +159,8 @@ func value[T any](p *T) (v T) {
 // newApp puts settings in force. own are those that the app has itself; base are the default app's, where it isn't that.
 // A callback belongs to one app, as test numbers do: they aren't inherited.
 func newApp(name string, base, own Settings) (*App, error) {
-	if !namePattern.MatchString(name) {
-		return nil, fmt.Errorf("%w: an app is named with 1 to 32 of a-z, 0-9 and dash", ErrMalformed)
+	if err := CheckName(name); err != nil {
+		return nil, err
 	}
 	base.CallbackURL, base.TestNumbers = nil, nil
 	s := base.MergedWith(own)
@@ -166,13 +170,21 @@ func newApp(name string, base, own Settings) (*App, error) {
 		Limits: otp.Limits{Cooldown: seconds(s.CooldownSeconds), PerHour: value(s.PerHour), PerDay: value(s.PerDay), MaxGuesses: value(s.WrongTries)},
 		Rate:   value(s.RatePerSecond), Burst: value(s.Burst), PerAddress: value(s.PerAddressHour),
 		Allow: slices.Clone(value(s.AllowCountries)), Deny: slices.Clone(value(s.DenyCountries)), Country: value(s.Country), Locale: value(s.Locale),
-		CustomCodes: value(s.CustomCodes), TestNumbers: maps.Clone(value(s.TestNumbers)), CallbackURL: value(s.CallbackURL),
+		CustomCodes: value(s.CustomCodes), NoticesPaused: value(s.NoticesPaused), TestNumbers: maps.Clone(value(s.TestNumbers)), CallbackURL: value(s.CallbackURL),
 		Own: own,
 	}
 	if a.Rate > 0 && a.Burst == 0 {
 		a.Burst = max(1, int(a.Rate))
 	}
 	return a, a.check()
+}
+
+// CheckName checks the name of an app: 1 to 32 of a-z, 0-9 and dash. The error wraps ErrMalformed.
+func CheckName(name string) error {
+	if !namePattern.MatchString(name) {
+		return fmt.Errorf("%w: an app is named with 1 to 32 of a-z, 0-9 and dash", ErrMalformed)
+	}
+	return nil
 }
 
 func seconds(n *int) time.Duration { return time.Duration(value(n)) * time.Second }
@@ -209,24 +221,24 @@ func (a *App) check() error {
 		return wrong("burst", "burst must be 0 to %d", fastestRate)
 	case a.PerAddress < 0 || a.PerAddress > mostPerAddress:
 		return wrong("perAddressHour", "perAddressHour must be 0 to %d", mostPerAddress)
-	case !all(a.Allow, countryPattern):
-		return wrong("allowCountries", "allowCountries must be two-letter codes of ISO 3166-1, like TR")
-	case !all(a.Deny, countryPattern):
-		return wrong("denyCountries", "denyCountries must be two-letter codes of ISO 3166-1, like TR")
-	case a.Country != "" && !countryPattern.MatchString(a.Country):
-		return wrong("country", "country must be a two-letter code of ISO 3166-1, like TR")
+	case !all(a.Allow, phone.IsRegion):
+		return wrong("allowCountries", "allowCountries must be two-letter codes of ISO 3166-1 that have telephone numbers, like TR or GB")
+	case !all(a.Deny, phone.IsRegion):
+		return wrong("denyCountries", "denyCountries must be two-letter codes of ISO 3166-1 that have telephone numbers, like TR or GB")
+	case a.Country != "" && !phone.IsRegion(a.Country):
+		return wrong("country", "country must be a two-letter code of ISO 3166-1 that has telephone numbers, like TR or GB")
 	case a.Locale != "" && !localePattern.MatchString(a.Locale):
 		return wrong("locale", "locale must be a language tag, like tr or pt-BR")
 	case len(a.TestNumbers) > mostTest:
 		return wrong("testNumbers", "testNumbers: an app may have %d", mostTest)
-	case !all(slices.Collect(maps.Values(a.TestNumbers)), codePattern):
+	case !all(slices.Collect(maps.Values(a.TestNumbers)), codePattern.MatchString):
 		return wrong("testNumbers", "testNumbers: a code must be 6 to 10 digits")
 	}
 	return nil
 }
 
-func all(texts []string, pattern *regexp.Regexp) bool {
-	return !slices.ContainsFunc(texts, func(s string) bool { return !pattern.MatchString(s) })
+func all(texts []string, good func(string) bool) bool {
+	return !slices.ContainsFunc(texts, func(s string) bool { return !good(s) })
 }
 
 // SettingError says which setting is wrong, and what it must look like.

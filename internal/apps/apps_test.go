@@ -3,9 +3,11 @@ package apps_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,6 +27,8 @@ type documents struct {
 	mu   sync.Mutex
 	docs map[string][]byte
 	err  error
+
+	failAfter int // so many more changes are kept, then none; 0 for all
 }
 
 func (d *documents) Documents(_ context.Context, prefix string) (map[string][]byte, error) {
@@ -40,10 +44,16 @@ func (d *documents) Documents(_ context.Context, prefix string) (map[string][]by
 }
 
 func (d *documents) SetDocument(_ context.Context, name string, text []byte) error {
+	runtime.Gosched() // a disk takes its time
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.err != nil {
 		return d.err
+	}
+	if d.failAfter > 0 {
+		if d.failAfter--; d.failAfter == 0 {
+			d.err = errors.New("disk full")
+		}
 	}
 	if text == nil {
 		delete(d.docs, name)
@@ -266,9 +276,9 @@ func TestApps_AWrongSettingIsNamed(t *testing.T) {
 		"ratePerSecond":   {RatePerSecond: new(-0.1)},
 		"burst":           {Burst: new(-1)},
 		"perAddressHour":  {PerAddressHour: new(-1)},
-		"allowCountries":  {AllowCountries: new([]string{"Turkey"})},
+		"allowCountries":  {AllowCountries: new([]string{"TR", "UK"})},
 		"denyCountries":   {DenyCountries: new([]string{"tr"})},
-		"country":         {Country: new("TUR")},
+		"country":         {Country: new("UK")},
 		"locale":          {Locale: new("türkçe")},
 		"testNumbers":     {TestNumbers: new(map[string]string{"x": "12"})},
 	} {
@@ -330,6 +340,95 @@ func TestTestNumbers(t *testing.T) {
 	require.NoError(t, err)
 	_, ok = k.TestNumber(app, number)
 	require.False(t, ok)
+}
+
+func TestTestNumbers_SetAtOnceAreAllKept(t *testing.T) {
+	t.Parallel()
+	k := newKit(t)
+	const count = 50
+	var wait sync.WaitGroup
+	errs := make([]error, count)
+	for i := range count {
+		number, err := phone.Parse(fmt.Sprintf("+9055512345%02d", i))
+		require.NoError(t, err)
+		wait.Go(func() { _, errs[i] = k.SetTestNumber(t.Context(), otp.DefaultApp, number, "424242") })
+	}
+	wait.Wait()
+	require.NoError(t, errors.Join(errs...))
+	app, err := k.App(otp.DefaultApp)
+	require.NoError(t, err)
+	require.Len(t, app.TestNumbers, count)
+}
+
+func TestDeleteApp_WhatIsGoneIsGoneWhereTheDiskFails(t *testing.T) {
+	t.Parallel()
+	k := newKit(t)
+	_, err := k.SaveApp(t.Context(), "shop", apps.Settings{}, true)
+	require.NoError(t, err)
+	_, one := k.key(t, apps.NewKey{App: "shop", Scopes: apps.Scopes()})
+	_, two := k.key(t, apps.NewKey{App: "shop", Scopes: apps.Scopes()})
+	k.docs.failAfter = 1
+	require.Error(t, k.DeleteApp(t.Context(), "shop"))
+	stored := len(k.docs.docs)
+	good := 0
+	for _, text := range []string{one, two} {
+		if _, err := k.Authenticate(text, home); err == nil {
+			good++
+		}
+	}
+	require.Equal(t, 1, good, "the key that is off the disk lets nobody in")
+	k.docs.failAfter, k.docs.err = 0, nil
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	k.Run(ctx)
+	require.Len(t, k.docs.docs, stored, "and doesn't come back with its last use")
+	require.NoError(t, k.DeleteApp(t.Context(), "shop"))
+	require.Empty(t, k.Keys("shop"))
+}
+
+func TestParseNetwork(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"192.0.2.7": "192.0.2.7/32", "192.0.2.7/24": "192.0.2.0/24", "2001:db8::1": "2001:db8::1/128", "2001:db8::1/32": "2001:db8::/32",
+		"::ffff:192.0.2.7": "192.0.2.7/32", "::ffff:192.0.2.7/120": "192.0.2.0/24", "::ffff:192.0.2.7/96": "0.0.0.0/0",
+	} {
+		network, err := apps.ParseNetwork(text)
+		require.NoError(t, err, text)
+		require.Equal(t, want, network.String(), text)
+	}
+}
+
+func TestLimiter_AChangeOfSettingsGivesNothingAway(t *testing.T) {
+	t.Parallel()
+	l := apps.NewLimiter(func() time.Time { return time.Unix(1_800_000_000, 0) })
+	address := netip.MustParseAddr("192.0.2.1")
+	passed := 0
+	for i := range 100 { // requests from before and after a change, at once
+		a := &apps.App{Name: "shop", Rate: 2, Burst: 40 + i%2}
+		if l.Admit(a, netip.Addr{}) == nil {
+			passed++
+		}
+	}
+	require.Equal(t, 40, passed)
+	passed = 0
+	for i := range 100 {
+		a := &apps.App{Name: "other", PerAddress: 5 + i%2}
+		if l.Admit(a, address) == nil {
+			passed++
+		}
+	}
+	require.Equal(t, 5, passed)
+}
+
+func TestLimiter_TheLowestRateHasAnEnd(t *testing.T) {
+	t.Parallel()
+	l := apps.NewLimiter(func() time.Time { return time.Unix(1_800_000_000, 0) })
+	app := &apps.App{Name: "shop", Rate: 1e-300, Burst: 1}
+	require.NoError(t, l.Admit(app, netip.Addr{}))
+	var limit *otp.LimitError
+	require.ErrorAs(t, l.Admit(app, netip.Addr{}), &limit)
+	require.Greater(t, limit.RetryAfter, 24*time.Hour)
+	require.Greater(t, limit.Window, 24*time.Hour)
 }
 
 func TestLimiter(t *testing.T) {

@@ -85,10 +85,16 @@ func idOf(text string) (string, bool) {
 
 // ParseNetwork reads a range of addresses like 192.0.2.0/24, or a lone address. The error is a *SettingError.
 func ParseNetwork(text string) (netip.Prefix, error) {
+	// An address of version 4 is compared as one, so it must be kept as one.
+	const mapped = 96 // bits before it where it is written within version 6, like ::ffff:192.0.2.7
 	if addr, err := netip.ParseAddr(text); err == nil {
+		addr = addr.Unmap()
 		return addr.Prefix(addr.BitLen())
 	}
 	network, err := netip.ParsePrefix(text)
+	if err == nil && network.Addr().Is4In6() && network.Bits() >= mapped {
+		network = netip.PrefixFrom(network.Addr().Unmap(), network.Bits()-mapped)
+	}
 	if err != nil {
 		return netip.Prefix{}, &SettingError{Field: "networks", Text: "networks must be ranges like 192.0.2.0/24 or 2001:db8::/32"}
 	}

@@ -27,8 +27,8 @@ type Limiter struct {
 	now func() time.Time
 
 	mu        sync.Mutex
-	apps      map[string]*bucket
-	addresses *lru.Cache[addressOf, *bucket]
+	apps      map[string]*rate.Limiter
+	addresses *lru.Cache[addressOf, *rate.Limiter]
 }
 
 type addressOf struct {
@@ -36,19 +36,13 @@ type addressOf struct {
 	network netip.Prefix
 }
 
-type bucket struct {
-	limit rate.Limit
-	burst int
-	*rate.Limiter
-}
-
 // NewLimiter makes a Limiter; now is the clock.
 func NewLimiter(now func() time.Time) *Limiter {
-	addresses, err := lru.New[addressOf, *bucket](mostAddresses)
+	addresses, err := lru.New[addressOf, *rate.Limiter](mostAddresses)
 	if err != nil {
 		panic(err) // only for a size below one
 	}
-	return &Limiter{now: now, apps: map[string]*bucket{}, addresses: addresses}
+	return &Limiter{now: now, apps: map[string]*rate.Limiter{}, addresses: addresses}
 }
 
 // Admit says whether an app may ask for another OTP, for an end user at an address; the zero address is nobody's. The
@@ -57,25 +51,22 @@ func (l *Limiter) Admit(a *App, address netip.Addr) error {
 	now := l.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var of, whole *bucket
+	var of, whole *rate.Limiter
 	if a.PerAddress > 0 && address.IsValid() {
-		of = l.address(a, address.Unmap())
-		if wait := of.wait(now); wait > 0 {
+		of = l.address(a, address.Unmap(), now)
+		if wait := untilToken(of, now); wait > 0 {
 			return &otp.LimitError{Limit: LimitAddress, Allowed: a.PerAddress, Window: time.Hour, RetryAfter: wait}
 		}
 	}
 	if a.Rate > 0 {
-		whole = l.apps[a.Name]
-		if whole == nil || whole.limit != rate.Limit(a.Rate) || whole.burst != a.Burst {
-			whole = newBucket(rate.Limit(a.Rate), a.Burst)
-			l.apps[a.Name] = whole
-		}
-		if wait := whole.wait(now); wait > 0 {
-			return &otp.LimitError{Limit: LimitApp, Allowed: a.Burst, Window: time.Duration(float64(a.Burst) / a.Rate * float64(time.Second)), RetryAfter: wait}
+		whole = bucket(l.apps[a.Name], rate.Limit(a.Rate), a.Burst, now)
+		l.apps[a.Name] = whole
+		if wait := untilToken(whole, now); wait > 0 {
+			return &otp.LimitError{Limit: LimitApp, Allowed: a.Burst, Window: atRate(float64(a.Burst), a.Rate), RetryAfter: wait}
 		}
 	}
 	// Both have room, so neither pays for the other's refusal.
-	for _, b := range []*bucket{of, whole} {
+	for _, b := range []*rate.Limiter{of, whole} {
 		if b != nil {
 			b.AllowN(now, 1)
 		}
@@ -83,35 +74,49 @@ func (l *Limiter) Admit(a *App, address netip.Addr) error {
 	return nil
 }
 
-func newBucket(limit rate.Limit, burst int) *bucket {
-	return &bucket{limit: limit, burst: burst, Limiter: rate.NewLimiter(limit, burst)}
+// bucket is b with a limit and a burst of now, or a new and full one where there is none. One that is there keeps its
+// tokens, else whoever changes a setting would give a burst away, and requests from before and after the change one each.
+func bucket(b *rate.Limiter, limit rate.Limit, burst int, now time.Time) *rate.Limiter {
+	if b == nil {
+		return rate.NewLimiter(limit, burst)
+	}
+	if b.Limit() != limit {
+		b.SetLimitAt(now, limit)
+	}
+	if b.Burst() != burst {
+		b.SetBurstAt(now, burst)
+	}
+	return b
 }
 
-func (l *Limiter) address(a *App, address netip.Addr) *bucket {
+func (l *Limiter) address(a *App, address netip.Addr, now time.Time) *rate.Limiter {
 	bits := address.BitLen()
 	if address.Is6() {
 		bits = 64
 	}
-	network, err := address.Prefix(bits)
-	if err != nil { // not of this many bits
-		network = netip.PrefixFrom(address, address.BitLen())
-	}
-	key, limit := addressOf{app: a.Name, network: network}, rate.Limit(float64(a.PerAddress)/time.Hour.Seconds())
-	b, ok := l.addresses.Get(key)
-	if !ok || b.burst != a.PerAddress {
-		b = newBucket(limit, a.PerAddress)
+	network, _ := address.Prefix(bits) // fails only for more bits than it has
+	key := addressOf{app: a.Name, network: network}
+	known, _ := l.addresses.Get(key)
+	b := bucket(known, rate.Limit(float64(a.PerAddress)/time.Hour.Seconds()), a.PerAddress, now)
+	if known == nil {
 		l.addresses.Add(key, b)
 	}
 	return b
 }
 
-// wait is how long it takes until there is a token; 0 where there is one.
-func (b *bucket) wait(now time.Time) time.Duration {
+// untilToken is how long it takes until there is a token; 0 where there is one.
+func untilToken(b *rate.Limiter, now time.Time) time.Duration {
 	missing := 1 - b.TokensAt(now)
 	if missing <= 0 {
 		return 0
 	}
-	return max(time.Millisecond, time.Duration(missing/float64(b.limit)*float64(time.Second)))
+	return max(time.Millisecond, atRate(missing, float64(b.Limit())))
+}
+
+// atRate is how long so many tokens take, at most a year: the lowest rates would go beyond what a Duration holds.
+func atRate(tokens, perSecond float64) time.Duration {
+	const year = 365 * 24 * time.Hour
+	return time.Duration(min(tokens/perSecond, year.Seconds()) * float64(time.Second))
 }
 
 // SendsTo says whether an app sends to a country, by its code of ISO 3166-1; an empty one is unknown, which only an app

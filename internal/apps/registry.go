@@ -182,6 +182,14 @@ func (r *Registry) Apps() []*App {
 func (r *Registry) SaveApp(ctx context.Context, name string, own Settings, create bool) (*App, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if known := r.state.Load().apps[name]; known != nil {
+		own.TestNumbers = known.Own.TestNumbers // SetTestNumber's alone: whoever saves has read them a while ago
+	}
+	return r.saveApp(ctx, name, own, create)
+}
+
+// saveApp is SaveApp. The caller holds mu.
+func (r *Registry) saveApp(ctx context.Context, name string, own Settings, create bool) (*App, error) {
 	old := r.state.Load()
 	switch _, known := old.apps[name]; {
 	case create && known:
@@ -280,6 +288,7 @@ func (r *Registry) DeleteApp(ctx context.Context, name string) error {
 		return fmt.Errorf("%w: %s", ErrNoApp, name)
 	}
 	next := &state{apps: maps.Clone(old.apps), keys: maps.Clone(old.keys)}
+	defer func() { r.hold(next) }() // what is off the disk is off, also where not all of it could be
 	// The keys first: one that outlived its app would come alive with the next app of that name.
 	for id, k := range old.keys {
 		if k.App != name {
@@ -289,12 +298,12 @@ func (r *Registry) DeleteApp(ctx context.Context, name string) error {
 			return fmt.Errorf("delete key: %w", err)
 		}
 		delete(next.keys, id)
+		r.used.Delete(id)
 	}
 	if err := r.cfg.Documents.SetDocument(ctx, appDocs+name, nil); err != nil {
 		return fmt.Errorf("delete app: %w", err)
 	}
 	delete(next.apps, name)
-	r.hold(next)
 	return nil
 }
 
@@ -394,6 +403,8 @@ func (r *Registry) TestNumber(a *App, n phone.Number) (code string, ok bool) {
 // SetTestNumber gives a number a fixed code, or with an empty code makes it an ordinary number again. The number itself
 // isn't kept.
 func (r *Registry) SetTestNumber(ctx context.Context, app string, n phone.Number, code string) (*App, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	a, err := r.App(app)
 	if err != nil {
 		return nil, err
@@ -408,7 +419,7 @@ func (r *Registry) SetTestNumber(ctx context.Context, app string, n phone.Number
 	}
 	own := a.Own
 	own.TestNumbers = &numbers
-	return r.SaveApp(ctx, app, own, false)
+	return r.saveApp(ctx, app, own, false)
 }
 
 func (r *Registry) numberHash(n phone.Number) string {

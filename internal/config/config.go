@@ -70,6 +70,7 @@ type API struct {
 
 	PublicURL      string   `env:"WABEK_PUBLIC_URL" absent:"as each request says" unit:"URL" doc:"Where others reach this server, like https://otp.example.com; for the console links and examples."`
 	TextsDir       string   `env:"WABEK_TEXTS_DIR" absent:"the shipped texts alone" unit:"path" doc:"Directory of message texts that go before the shipped ones (docs/texts.md)."`
+	NoticesDir     string   `env:"WABEK_NOTICES_DIR" absent:"the shipped texts alone" unit:"path" doc:"Directory of the texts of WHMCS notices that go before the shipped ones, and add to them (docs/notices.md)."`
 	TrustedProxies Networks `env:"WABEK_TRUSTED_PROXIES" absent:"none" unit:"CIDR[,…]" doc:"Proxies in front of the API: what they say in X-Forwarded-For is believed. From others that header counts for nothing."`
 
 	OutboundNetworks  Networks `env:"WABEK_OUTBOUND_NETWORKS" absent:"none" unit:"CIDR[,…]" doc:"Private or otherwise special networks that callbacks may be posted to; without it they reach the public Internet alone."`

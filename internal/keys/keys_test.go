@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -188,6 +189,18 @@ func TestOpenRing(t *testing.T) {
 		require.Nil(t, changed)
 		_, _, err = keys.OpenRing(rewrapped, one, keys.Secret{})
 		require.ErrorIs(t, err, keys.ErrWrongSecret)
+	})
+	t.Run("keeps a key of a newer version", func(t *testing.T) {
+		t.Parallel()
+		raw := []byte("what a newer version will look for")
+		_, rewrapped, err := keys.OpenRing(append(slices.Clone(stored), keys.Wrap(one, "later", 7, raw)), two, one)
+		require.NoError(t, err)
+		require.Len(t, rewrapped, 5)
+		kept := rewrapped[4]
+		require.Equal(t, "later", kept.Use)
+		got, err := keys.Unwrap(kept, two)
+		require.NoError(t, err)
+		require.Equal(t, raw, got)
 	})
 	t.Run("keeps the older pepper when it is rotated", func(t *testing.T) {
 		t.Parallel()

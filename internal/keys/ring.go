@@ -32,6 +32,14 @@ type Ring struct {
 	phoneHash *MAC
 	messageID *MAC
 	callback  *MAC
+	others    []otherKey
+}
+
+// otherKey is a data key of a newer version of wabek, which must find it again.
+type otherKey struct {
+	use string
+	id  uint32
+	mac *MAC
 }
 
 // OpenRing unwraps the stored data keys and makes those that are missing. Where it made one, or one was
@@ -72,7 +80,7 @@ func OpenRing(stored []Wrapped, current, previous Secret) (*Ring, []Wrapped, err
 // RotatePepper returns a ring whose new codes are digested under a fresh pepper, and the set to store.
 // Codes already issued go on to verify: their records name the pepper of their day.
 func (r *Ring) RotatePepper(current Secret) (*Ring, []Wrapped) {
-	next := &Ring{peppers: map[uint32]*MAC{}, phoneHash: r.phoneHash, messageID: r.messageID, callback: r.callback, pepper: r.pepper}
+	next := &Ring{peppers: map[uint32]*MAC{}, phoneHash: r.phoneHash, messageID: r.messageID, callback: r.callback, pepper: r.pepper, others: r.others}
 	maps.Copy(next.peppers, r.peppers)
 	raw := make([]byte, keySize)
 	_, _ = rand.Read(raw) // never fails
@@ -91,6 +99,8 @@ func (r *Ring) hold(use string, id uint32, raw []byte) {
 		r.messageID = NewMAC(raw)
 	case UseCallback:
 		r.callback = NewMAC(raw)
+	default:
+		r.others = append(r.others, otherKey{use: use, id: id, mac: NewMAC(raw)})
 	}
 }
 
@@ -120,6 +130,9 @@ func (r *Ring) wrap(kek *sealKey) []Wrapped {
 	add(UsePhoneHash, 1, r.phoneHash)
 	add(UseMessageID, 1, r.messageID)
 	add(UseCallback, 1, r.callback)
+	for _, o := range r.others {
+		add(o.use, o.id, o.mac)
+	}
 	return out
 }
 

@@ -43,7 +43,8 @@ const keyIDSize = 8
 // adminKeySize is the length in bytes of the key for commands.
 const adminKeySize = 16
 
-// Secret is the operator's WABEK_SECRET. It prints as [secret], whatever prints it.
+// Secret is the operator's WABEK_SECRET. It prints as [secret], but for an unexported field of a struct that is printed
+// whole: of those fmt asks no method.
 type Secret struct{ text string }
 
 // NewSecret takes the text of WABEK_SECRET; surrounding white space, as a file's last newline, doesn't count.

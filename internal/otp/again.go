@@ -1,6 +1,7 @@
 package otp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,8 +25,12 @@ func (e *NotOpenError) Error() string {
 	return "OTP is not open: " + e.Verdict.Reason()
 }
 
-// errMoved says that a record was changed between two steps of ours.
-var errMoved = errors.New("OTP record has moved on")
+var (
+	// errMoved says that a record was changed between two steps of ours.
+	errMoved = errors.New("OTP record has moved on")
+	// errUnfit says that an OTP is open, but that its message can't be what was asked for now.
+	errUnfit = errors.New("the open OTP's message does not fit")
+)
 
 // open says whether a record can still be used, to its own app: ErrNoRecord or a *NotOpenError where it can't.
 func (r *Record) open(app string, now time.Time) error {
@@ -61,14 +66,15 @@ func (s *Service) Resend(ctx context.Context, a Again) (Issued, error) {
 	if a.Once != nil {
 		once = NewOnce(s.ring, a.App, OpResend, a.Once.Key, a.Once.Content)
 	}
-	out, err := s.resend(ctx, a, once)
+	out, err := s.resend(ctx, a, once, func(*Record) bool { return true })
 	if err != nil {
 		return Issued{}, fmt.Errorf("resend OTP: %w", err)
 	}
 	return out, nil
 }
 
-// resendOpen sends the open OTP of a request's app, phone and purpose again, and says which it found.
+// resendOpen sends the open OTP of a request's app, phone and purpose again, and says which it found. One for a test
+// number doesn't fit an ordinary request, nor one with another code than the caller brings.
 func (s *Service) resendOpen(ctx context.Context, r Request) (Issued, ID, error) {
 	id, err := s.store.Latest(ctx, r.App, r.Phone.Hash(s.ring.PhoneHashKey()), r.Purpose)
 	if err != nil {
@@ -78,27 +84,25 @@ func (s *Service) resendOpen(ctx context.Context, r Request) (Issued, ID, error)
 	if r.Once != nil {
 		once = NewOnce(s.ring, r.App, OpIssue, r.Once.Key, r.Once.Content)
 	}
-	out, err := s.resend(ctx, Again{App: r.App, ID: id, Limits: r.Limits, Answer: r.Answer}, once)
+	fits := func(old *Record) bool {
+		return old.Test() == r.Test && (r.Code == "" || old.Digest.matches(s.ring, old.ID, r.Code))
+	}
+	out, err := s.resend(ctx, Again{App: r.App, ID: id, Limits: r.Limits, Answer: r.Answer}, once, fits)
 	if err != nil {
 		return Issued{}, id, fmt.Errorf("issue OTP: %w", err)
 	}
 	return out, id, nil
 }
 
-func (s *Service) resend(ctx context.Context, a Again, once *Once) (Issued, error) {
+func (s *Service) resend(ctx context.Context, a Again, once *Once, fits func(*Record) bool) (Issued, error) {
 	for {
-		old, err := s.store.Get(ctx, a.ID)
+		old, next, envelope, err := s.nextMessage(ctx, a, fits)
 		if err != nil {
-			return Issued{}, err
-		}
-		next, envelope, err := s.nextMessage(old, a.App)
-		if err != nil {
-			if !errors.As(err, new(*NotOpenError)) || once == nil {
-				return Issued{}, err
+			// The client may be repeating the very request that was the last to succeed.
+			if once != nil {
+				err = cmp.Or(s.store.Answered(ctx, once), err)
 			}
-			// The client may be repeating the very request that was the last to succeed: the rule will refuse it, the
-			// store knows the answer.
-			next, envelope = old, nil
+			return Issued{}, err
 		}
 		out := issued(next)
 		if once != nil {
@@ -111,9 +115,7 @@ func (s *Service) resend(ctx context.Context, a Again, once *Once) (Issued, erro
 				return err
 			}
 			switch {
-			case r.Sends >= MaxSends:
-				return &NotOpenError{Sends: true}
-			case r.Sends != old.Sends || envelope == nil && !r.Test():
+			case r.Sends != old.Sends:
 				return errMoved
 			case r.Test():
 				return nil
@@ -132,26 +134,32 @@ func (s *Service) resend(ctx context.Context, a Again, once *Once) (Issued, erro
 	}
 }
 
-// nextMessage is a record with one more message, and its job; the job is nil for a test number.
-func (s *Service) nextMessage(r Record, app string) (Record, *job.Envelope, error) {
-	if err := r.open(app, s.now()); err != nil {
-		return r, nil, err
+// nextMessage is a record as it is, as it will be with one more message, and the job of that; the job is nil for a test
+// number.
+func (s *Service) nextMessage(ctx context.Context, a Again, fits func(*Record) bool) (old, next Record, e *job.Envelope, err error) {
+	if old, err = s.store.Get(ctx, a.ID); err != nil {
+		return old, old, nil, err
 	}
-	if r.Test() {
-		return r, nil, nil
+	next = old
+	switch err = old.open(a.App, s.now()); {
+	case err != nil:
+		return old, next, nil, err
+	case !fits(&old):
+		return old, next, nil, errUnfit
+	case old.Test():
+		return old, next, nil, nil
+	case old.Sends >= MaxSends:
+		return old, next, nil, &NotOpenError{Sends: true}
 	}
-	if r.Sends >= MaxSends {
-		return r, nil, &NotOpenError{Sends: true}
+	body, err := job.Open(s.sealer, job.Envelope{ID: old.JobID(), Lane: job.LaneOTP, Pool: old.Pool, Sealed: old.Sealed})
+	if err != nil { // sealed under a secret that is gone by now
+		return old, next, nil, fmt.Errorf("%w: %w", errUnfit, err)
 	}
-	body, err := job.Open(s.sealer, job.Envelope{ID: r.JobID(), Lane: job.LaneOTP, Pool: r.Pool, Sealed: r.Sealed})
-	if err != nil {
-		return r, nil, err
-	}
-	r.Sends++
-	r.Delivery = job.Queued
-	envelope, err := s.seal(&r, body)
-	r.Sealed = envelope.Sealed
-	return r, &envelope, err
+	next.Sends++
+	next.Delivery = job.Queued
+	envelope, err := s.seal(&next, body)
+	next.Sealed = envelope.Sealed
+	return old, next, &envelope, err
 }
 
 // Cancel withdraws an open OTP: its code is worth nothing from now on, and a message that wasn't sent yet isn't. Whether

@@ -34,7 +34,7 @@ type Limits struct {
 	PerHour  int           `json:"perHour"`  // messages within an hour
 	PerDay   int           `json:"perDay"`   // messages within 24 hours, at most MaxPerDay
 	// MaxGuesses is how many wrong codes in a row, over all OTPs of a phone, stop every further try until an operator
-	// lifts it. NIST SP 800-63B section 5.2.2 allows 100 at most. From the eleventh on each is followed by a pause.
+	// lifts it. NIST SP 800-63B section 5.2.2 allows 100 at most. The tenth and each after it is followed by a pause.
 	MaxGuesses int `json:"maxGuesses"`
 }
 
@@ -49,6 +49,10 @@ const (
 	longestPause  = time.Hour
 	pauseDoubling = 7 // 30 s doubled so often is above an hour
 )
+
+// GuessLife is how long after its latest wrong code a row that stopped nothing counts. A phone that is never verified
+// again would be remembered for ever; see docs/adr/0014 for what a guesser gains by waiting for so long.
+const GuessLife = 30 * 24 * time.Hour
 
 // Validate says what is wrong with limits.
 func (l Limits) Validate() error {
@@ -67,8 +71,21 @@ func (l Limits) Validate() error {
 
 // Guesses counts wrong codes in a row for a phone, over all of its OTPs of one app. A right one ends the row.
 type Guesses struct {
-	Wrong int
-	Last  time.Time // of the latest wrong one
+	Wrong   int
+	Last    time.Time // of the latest wrong one
+	Stopped bool      // with the latest one the row had reached Limits.MaxGuesses of its day
+}
+
+// Lapsed says that a row counts no more: it stopped nothing, and nothing was added to it for GuessLife. A hard stop
+// doesn't lapse.
+func (g Guesses) Lapsed(now time.Time) bool {
+	return !g.Stopped && !now.Before(g.Last.Add(GuessLife))
+}
+
+// guessed is a row with one more wrong code.
+func (l Limits) guessed(g Guesses, now time.Time) Guesses {
+	wrong := g.Wrong + 1
+	return Guesses{Wrong: wrong, Last: now.Truncate(time.Millisecond), Stopped: l.MaxGuesses > 0 && wrong >= l.MaxGuesses}
 }
 
 // pause is how long after its latest wrong code a phone must wait for the next try.
@@ -114,7 +131,8 @@ func (l Limits) guess(g Guesses, now time.Time) error {
 	if err := l.stopped(g); err != nil || l.MaxGuesses == 0 {
 		return err
 	}
-	if wait := g.Last.Add(g.pause()).Sub(now); wait > 0 {
+	// No pause ends later than this, unless the wrong code was noted while the clock was far ahead.
+	if wait := g.Last.Add(g.pause()).Sub(now); wait > 0 && wait <= 2*longestPause {
 		return &LimitError{Limit: LimitGuessDelay, Allowed: 1, Window: g.pause(), RetryAfter: wait}
 	}
 	return nil

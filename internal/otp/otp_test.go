@@ -265,6 +265,21 @@ func TestVerify_ForgetsTheMessageOnceNobodyNeedsIt(t *testing.T) {
 	require.Equal(t, f.now, f.draft.Record.UsedAt)
 }
 
+func TestVerify_PausesAfterWrongCodes(t *testing.T) {
+	t.Parallel()
+	try := func(f *fixture, ahead time.Duration) error {
+		f.history.Guesses = otp.Guesses{Wrong: 99, Last: f.now.Add(ahead)}
+		_, err := f.service.Verify(t.Context(), otp.Try{App: "shop", ID: f.draft.Record.ID, Code: "wrong", Limits: otp.Limits{MaxGuesses: 100}})
+		return err
+	}
+	f := newFixture(t, standard)
+	f.issue(t)
+	require.ErrorAs(t, try(f, 0), new(*otp.LimitError))
+	require.ErrorAs(t, try(f, time.Hour), new(*otp.LimitError), "noted before the clock was set back a little")
+	require.NoError(t, try(f, 365*24*time.Hour), "noted by a wrong clock: else the phone would wait for a year")
+	require.Equal(t, otp.Guesses{Wrong: 100, Last: f.now, Stopped: true}, f.history.Guesses)
+}
+
 func TestVerify_UnknownIDsAndAStoreThatFails(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, standard)

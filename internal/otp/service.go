@@ -95,7 +95,7 @@ type Request struct {
 	Metadata []byte // a JSON object, or empty
 	Code     string // the caller's own code; empty draws one
 	Test     bool   // the number is a test number: nothing is sent
-	Resend   bool   // an open OTP of the same app, phone and purpose is sent again, instead of superseded
+	Resend   bool   // an open OTP of the same app, phone and purpose is sent again, instead of superseded, unless Code is another
 	// Once is nil where the client gave no key. Answer writes what is remembered under it.
 	Once   *Idempotency
 	Answer func(Issued) []byte
@@ -128,7 +128,7 @@ func (s *Service) Issue(ctx context.Context, r Request) (Issued, error) {
 		var past ID // an OTP that can't be sent again: another may take its place
 		if r.Resend {
 			again, id, err := s.resendOpen(ctx, r)
-			if !errors.Is(err, ErrNoRecord) && !errors.As(err, new(*NotOpenError)) {
+			if !errors.Is(err, ErrNoRecord) && !errors.Is(err, errUnfit) && !errors.As(err, new(*NotOpenError)) {
 				return again, err
 			}
 			past = id
@@ -208,7 +208,7 @@ func plainText(code string, life time.Duration) (string, error) {
 var errOpenNow = errors.New("an OTP is open by now")
 
 // admit is the rule of issuing: within the limits, the new OTP takes the place of the open one. Where an open one is to be
-// sent again instead, only past may be open: one that is locked, or has had all of its messages.
+// sent again instead, only past may be open: one that is locked, has had all of its messages, or doesn't fit.
 func admit(q Request, r Record, past ID, now time.Time) Admit {
 	return func(h History) (History, error) {
 		if q.Resend && h.Open != (ID{}) && h.Open != past {
@@ -258,6 +258,10 @@ func (s *Service) Verify(ctx context.Context, t Try) (Tried, error) {
 		latest, err := s.store.Latest(ctx, t.App, t.Phone.Hash(s.ring.PhoneHashKey()), t.Purpose)
 		switch {
 		case errors.Is(err, ErrNoRecord):
+			// The one that this very try may have used up has expired since: its verdict is remembered for longer.
+			if err := s.Answered(ctx, t.App, OpVerify, t.Once); err != nil {
+				return Tried{}, fmt.Errorf("verify OTP: %w", err)
+			}
 			return Tried{}, nil
 		case err != nil:
 			return Tried{}, fmt.Errorf("verify OTP: %w", err)

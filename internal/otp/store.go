@@ -33,7 +33,7 @@ type History struct {
 	Open    ID          // the latest one issued for the purpose; zero where there is none that may still be open
 	Expires time.Time   // of that one
 	Sends   []time.Time // messages within the last 24 hours for any purpose, oldest first; a repeated one at its OTP's latest
-	Guesses Guesses     // for any purpose
+	Guesses Guesses     // for any purpose; zero where they have Lapsed, whether or not the store has dropped them
 }
 
 // Admit is the rule of issuing: it looks at the history and returns the new one, or an error that refuses

@@ -67,13 +67,14 @@ func (r *Record) Verify(ring *keys.Ring, t Try, h *History, now time.Time) (Verd
 	if !r.Digest.matches(ring, r.ID, t.Code) {
 		r.Attempts++
 		if !r.Test() {
-			h.Guesses.Wrong++
-			h.Guesses.Last = now.Truncate(time.Millisecond)
+			h.Guesses = t.Limits.guessed(h.Guesses, now)
 		}
 		return Wrong, nil
 	}
 	r.State, r.UsedAt = Used, now.Truncate(time.Millisecond)
 	r.Sealed = nil
-	h.Guesses = Guesses{}
+	if !r.Test() {
+		h.Guesses = Guesses{}
+	}
 	return Valid, nil
 }

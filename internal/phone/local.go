@@ -21,7 +21,7 @@ func ParseIn(s, region string) (Number, error) {
 		return Number{}, fmt.Errorf("%w: it may hold digits, spaces, dots, dashes and brackets only", ErrInvalid)
 	}
 	parsed, err := phonenumbers.Parse(s, region)
-	if err != nil || !phonenumbers.IsPossibleNumber(parsed) {
+	if err != nil || !possible(parsed) {
 		return Number{}, fmt.Errorf("%w: it is no number of the app's country; write it in international form, like +905551234567", ErrInvalid)
 	}
 	return Parse(phonenumbers.Format(parsed, phonenumbers.E164))

@@ -1,6 +1,6 @@
 // Package phone turns what a caller wrote into a telephone number.
 //
-// In: text from a request or a queue body. Out: a Number that prints masked, whatever prints it.
+// In: text from a request or a queue body. Out: a Number that prints masked.
 // On failure: an error that wraps ErrInvalid and says how to write the number; it never repeats it.
 package phone
 
@@ -28,8 +28,9 @@ type Hash [HashSize]byte
 
 // Number is a telephone number in E.164 form. The zero value is no number.
 //
-// String, LogValue, GoString and MarshalText are masked, so that no log line, error or trace can carry
-// a whole number by accident; E164 and Digits are the only ways out.
+// String, LogValue, GoString and MarshalText are masked, so that no log line, error or trace carries a whole number by
+// accident; E164 and Digits are the only ways out. (But for an unexported field of a struct that is printed whole: of
+// those fmt asks no method.)
 type Number struct{ e164 string }
 
 // Parse reads an international number: a plus, the country code, the subscriber's number
@@ -70,10 +71,16 @@ func parseAny(s string) (Number, error) {
 			err = ErrInvalid
 		}
 	}
-	if err != nil || !phonenumbers.IsPossibleNumber(parsed) {
+	if err != nil || !possible(parsed) {
 		return Number{}, fmt.Errorf("%w: it has too few or too many digits for its country code", ErrInvalid)
 	}
 	return number, nil
+}
+
+// possible says whether a number has a length that its country's have. The library's own IsPossibleNumber would also take
+// what can be dialled within one city alone, like +1 555 1234.
+func possible(n *phonenumbers.PhoneNumber) bool {
+	return phonenumbers.IsPossibleNumberWithReason(n) == phonenumbers.IS_POSSIBLE
 }
 
 // Restore takes a number back that Parse once gave out through E164, from a queue body or a file.
@@ -113,13 +120,15 @@ func (n Number) Digits() string { return strings.TrimPrefix(n.e164, "+") }
 // IsZero says that this is no number.
 func (n Number) IsZero() bool { return n.e164 == "" }
 
-// Masked is the number with all but its first two and last four digits hidden, like +90•••••4567.
-// The count of dots is always five: the length is hidden too.
+// Masked is the number with all but its first two and last four digits hidden, like +90•••••4567; of a short one less is
+// shown, so that at least four digits are hidden. The count of dots is always five: the length is hidden too.
 func (n Number) Masked() string {
 	if n.IsZero() {
 		return "(no number)"
 	}
-	return n.e164[:3] + "•••••" + n.e164[len(n.e164)-4:]
+	const first, last, hidden = 3, 4, 4 // the plus counts
+	shown := min(last, len(n.e164)-first-hidden)
+	return n.e164[:first] + "•••••" + n.e164[len(n.e164)-shown:]
 }
 
 // String is Masked.

@@ -29,6 +29,8 @@ func TestParse(t *testing.T) {
 		{in: "+", says: "unknown"},
 		{in: "+90555", says: "too few or too many"},
 		{in: "+905551234567890123", says: "too few or too many"},
+		{in: "+15551234", says: "too few or too many"}, // reaches somebody within one city alone
+		{in: "+1 (1) 5551234", says: "too few or too many"},
 		{in: "+999123456789", says: "unknown"},
 		{in: "+90555CALLME1", says: "digits, spaces"},
 		{in: "+90555\x001234567", says: "digits, spaces"},
@@ -77,6 +79,17 @@ func TestNumber_NothingPrintsItWhole(t *testing.T) {
 	}
 	require.Equal(t, "+90•••••4567", n.Masked())
 	require.Equal(t, "(no number)", phone.Number{}.String())
+}
+
+func TestMasked_HidesFourDigitsAtLeast(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"+2902345": "+29•••••5", "+29023456": "+29•••••56", "+683712345": "+68•••••345", "+3545812345": "+35•••••2345", "+905551234567": "+90•••••4567",
+	} {
+		n, err := phone.Restore(in)
+		require.NoError(t, err)
+		require.Equal(t, want, n.Masked())
+	}
 }
 
 func TestHash_IsKeyedAndStable(t *testing.T) {

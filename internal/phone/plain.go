@@ -58,7 +58,7 @@ func parsePlain(s string) (Number, bool) {
 			return Number{}, false
 		}
 		country := int32(code) //nolint:gosec // at most 999
-		return n, phonenumbers.IsPossibleNumber(&phonenumbers.PhoneNumber{CountryCode: &country, NationalNumber: &digits})
+		return n, possible(&phonenumbers.PhoneNumber{CountryCode: &country, NationalNumber: &digits})
 	}
 	return Number{}, false
 }

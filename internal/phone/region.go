@@ -9,6 +9,9 @@ import (
 // world is what the library calls the region of numbers that belong to no country, like those of satellite phones.
 const world = "001"
 
+// IsRegion says whether a text is what Region may return for some number: a country's two letters, which UK isn't.
+func IsRegion(s string) bool { return s != world && phonenumbers.GetCountryCodeForRegion(s) != 0 }
+
 // Region is the country or territory that the number belongs to, as two letters of ISO 3166-1 alpha-2 (TR, and XK for
 // Kosovo), or "" where it belongs to none. Countries that share a calling code are told apart by the digits behind it;
 // a number in none of their known ranges counts as the largest one's, since ranges are added faster than any table.

@@ -39,6 +39,13 @@ func TestRegion(t *testing.T) {
 	require.Empty(t, unknown.Region(), "no country has the code")
 }
 
+func TestIsRegion(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]bool{"TR": true, "GB": true, "XK": true, "UK": false, "XX": false, "tr": false, "001": false, "": false, "TUR": false} {
+		require.Equal(t, want, phone.IsRegion(s), s)
+	}
+}
+
 // What the library says of a number that it has read in its own way, Region says too.
 func TestRegion_AgreesWithTheLibrary(t *testing.T) {
 	t.Parallel()

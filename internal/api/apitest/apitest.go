@@ -96,7 +96,7 @@ func New(tb testing.TB, around func(http.Handler) http.Handler) *Server {
 	texts, err := text.Load("")
 	require.NoError(tb, err)
 	server, err := api.New(api.Options{
-		OTPs: service, Callers: s.Apps, Limiter: apps.NewLimiter(time.Now), Texts: texts, Deliveries: s, Live: s.hub, Callbacks: noCallbacks{}, Admission: s, Health: s,
+		OTPs: service, Callers: s.Apps, Limiter: apps.NewLimiter(time.Now), Texts: texts, Deliveries: s, Live: s.hub, Callbacks: noCallbacks{}, Hooks: Hooks(tb, store, s.Apps, ring, seal, time.Now), Admission: s, Health: s,
 		Now: time.Now, Logger: logger,
 	})
 	require.NoError(tb, err)
@@ -206,5 +206,7 @@ func (noCallbacks) Dead(context.Context, string, uint64, int) ([]callback.Letter
 func (noCallbacks) Replay(context.Context, string, string) error { return callback.ErrNoLetter }
 
 func (noCallbacks) ReplayAll(context.Context, string) (int, error) { return 0, nil }
+
+func (noCallbacks) Forget(context.Context, string) error { return nil }
 
 func (noCallbacks) Purge(context.Context, string, string) (int, error) { return 0, nil }

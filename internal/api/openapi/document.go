@@ -71,18 +71,19 @@ type example struct {
 
 // schema is a JSON Schema of draft 2020-12, as far as the document uses it.
 type schema struct {
-	Ref                                string `json:"$ref"`
-	Description, Type, Format, Pattern string
-	Const                              json.RawMessage
-	Enum, Examples                     []json.RawMessage
-	Minimum, Maximum                   *json.Number
-	MinLength, MaxLength               *int
-	MinItems, MaxItems, MaxProperties  *int
-	Required                           []string
-	Properties                         members[schema]
-	Items                              *schema
-	AllOf                              []schema
-	AdditionalProperties               json.RawMessage // false, true or a schema
+	Ref                               string `json:"$ref"`
+	Description, Format, Pattern      string
+	Type                              typeName
+	Const                             json.RawMessage
+	Enum, Examples                    []json.RawMessage
+	Minimum, Maximum                  *json.Number
+	MinLength, MaxLength              *int
+	MinItems, MaxItems, MaxProperties *int
+	Required                          []string
+	Properties                        members[schema]
+	Items                             *schema
+	AllOf                             []schema
+	AdditionalProperties              json.RawMessage // false, true or a schema
 }
 
 // members are those of a JSON object in their order, which a map would lose.
@@ -141,4 +142,20 @@ func (p *pathItem) methods() []member[*operation] {
 		}
 	}
 	return list
+}
+
+// typeName is a schema's type: one, or several, any of which will do.
+type typeName string
+
+// UnmarshalJSON reads a name or a list of names.
+func (t *typeName) UnmarshalJSON(text []byte) error {
+	var names []string
+	if json.Unmarshal(text, &names) == nil {
+		*t = typeName(strings.Join(names, " or "))
+		return nil
+	}
+	var name string
+	err := json.Unmarshal(text, &name)
+	*t = typeName(name)
+	return err
 }

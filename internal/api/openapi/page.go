@@ -301,7 +301,7 @@ func typeOf(s schema) string {
 	case s.Type == "object" && len(s.Properties) == 0:
 		return "object of strings"
 	}
-	return s.Type
+	return string(s.Type)
 }
 
 // notes are the bounds of a value, in words.

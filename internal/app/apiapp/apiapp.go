@@ -37,6 +37,7 @@ import (
 	"wabek/internal/status"
 	"wabek/internal/text"
 	"wabek/internal/whatsapp"
+	"wabek/internal/whmcs"
 )
 
 // Options is what an App needs.
@@ -85,8 +86,11 @@ type App struct {
 	signIn    func() string // makes a link into the console
 	locales   []string
 	hub       *status.Hub
+	seal      *keys.SealKeys
 	outbound  *outbound.Client
 	callbacks *callback.Service
+	hooks     *whmcs.Service
+	notices   *relay.Relay
 	news      chan struct{} // wakes tellNews
 	gone      chan goneEndpoint
 	send      func(context.Context) error // runs the sender of this process; nil where senders run elsewhere
@@ -143,7 +147,8 @@ func newApp(o Options) *App {
 }
 
 func (a *App) openService(secret keys.Secret, ring *keys.Ring) (*otp.Service, *keys.SealKeys, error) {
-	seal := keys.DeriveSealKeys(secret, a.o.Config.SecretPrevious)
+	a.seal = keys.DeriveSealKeys(secret, a.o.Config.SecretPrevious)
+	seal := a.seal
 	service, err := otp.NewService(a.records, ring, seal, otp.Policy{
 		Length: a.o.Config.OTPLength, Expiry: a.o.Config.OTPExpiry(), MaxAttempts: a.o.Config.OTPMaxAttempts,
 	}, rand.Reader, a.o.Now)
@@ -174,7 +179,7 @@ func (a *App) openBroker() error {
 func (a *App) openRecords(ctx context.Context, secret keys.Secret) (*keys.Ring, error) {
 	store, err := bolt.Open(bolt.Options{
 		Path: filepath.Join(a.o.Config.DataDir, "records.db"), Now: a.o.Now, Retention: retention,
-		Committed: a.offer, Withdrawn: a.withdrawn, Watched: a.watched, Changed: a.changed, Logger: a.o.Logger,
+		Committed: a.offer, Withdrawn: a.withdrawn, Released: a.released, Watched: a.watched, Changed: a.changed, Logger: a.o.Logger,
 	})
 	if err != nil {
 		return nil, err
@@ -198,6 +203,7 @@ func (a *App) openRecords(ctx context.Context, secret keys.Secret) (*keys.Ring, 
 	a.relay = relay.New(relay.Config{
 		Outbox: store, Publisher: a.broker, Log: a.broker, Connected: a.connected, Now: a.o.Now, Logger: a.o.Logger,
 	})
+	a.notices = a.newNoticeRelay()
 	return ring, nil
 }
 
@@ -259,8 +265,11 @@ func (a *App) openAPI(ctx context.Context, service *otp.Service, ring *keys.Ring
 	if err := a.openCallbacks(); err != nil {
 		return madeKey{}, err
 	}
+	if err := a.openNotices(ctx, ring, a.seal); err != nil {
+		return madeKey{}, err
+	}
 	a.server, err = api.New(api.Options{
-		OTPs: service, Callers: a.apps, Limiter: apps.NewLimiter(a.o.Now), Texts: texts, Deliveries: deliveries, Live: a.hub, Callbacks: callbacks{a.callbacks, a.outbound},
+		OTPs: service, Callers: a.apps, Limiter: apps.NewLimiter(a.o.Now), Texts: texts, Deliveries: deliveries, Live: a.hub, Callbacks: callbacks{a.callbacks, a.outbound, a.broker == nil}, Hooks: a.hooks,
 		Admission: &admission{a.presence, a.pace, a.relay.Waiting}, Health: a, Proxies: a.o.Config.TrustedProxies, Now: a.o.Now, Logger: a.o.Logger,
 	})
 	return madeKey{text: made, digest: digest}, err
@@ -318,6 +327,8 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() { a.apps.Run(background) })
 	group.Go(func() { a.callbacks.Run(background) })
 	group.Go(func() { a.tellNews(background) })
+	group.Go(func() { a.notices.Run(background) })
+	group.Go(func() { a.hooks.Run(background) })
 
 	ctx, halt := context.WithCancel(ctx)
 	ended := make(chan error, 2)
@@ -369,7 +380,7 @@ func (a *App) project(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	sink := status.Fan(a.hub, a.records, status.SinkFunc(a.tellStatuses()), status.SinkFunc(a.noted))
+	sink := status.Fan(a.hub, a.records, status.SinkFunc(a.tellStatuses()), status.SinkFunc(a.noted), status.SinkFunc(a.notedNotices))
 	a.watch("statuses", a.broker.Statuses(ctx, "records", sink.Apply))
 }
 

@@ -54,13 +54,23 @@ func (a *App) forget(ctx context.Context, g goneEndpoint) {
 // callbacks is what the API may ask about callbacks.
 type callbacks struct {
 	*callback.Service
-	client *outbound.Client
+	client  *outbound.Client
+	offline bool
 }
 
 // CheckURL is api.Callbacks'.
 func (c callbacks) CheckURL(url string) error {
 	_, err := c.client.CheckURL(url)
 	return err
+}
+
+// Forget is api.Callbacks'. A command without a server has no queue: the next app of that name is made with one, which
+// forgets.
+func (c callbacks) Forget(ctx context.Context, app string) error {
+	if c.offline {
+		return nil
+	}
+	return c.Service.Forget(ctx, app)
 }
 
 // callbackQueue is the queue as package callback wants it.

@@ -8,9 +8,11 @@ import (
 )
 
 const (
-	// paceWindow is how long a backlog must stand before the pace at which it is taken says something: until then it
-	// may be a burst that the sessions haven't had time for.
+	// paceWindow is how far back the pace is measured, and how long a backlog may stand of which nothing is taken at all.
 	paceWindow = 8 * time.Second
+	// paceFirst is how long a backlog must stand before the pace at which it is taken says something: until then it may
+	// be a burst that the sessions haven't had time for.
+	paceFirst = 2 * time.Second
 	// paceBacklog is a backlog that is none: an OTP behind so few isn't late.
 	paceBacklog = 20
 	// longestRefusal bounds what a client is told to wait.
@@ -61,18 +63,25 @@ func (p *pace) admit(waiting int64, known bool) error {
 	case p.since.IsZero():
 		p.since = now
 		return nil
-	case now.Sub(p.since) < paceWindow:
+	}
+	stood := min(now.Sub(p.since), paceWindow)
+	if stood < paceFirst {
 		return nil
 	}
-	taken, running := int64(0), now.Unix()
+	// Whole seconds, but for the one that is running.
+	window, running := stood.Truncate(time.Second), now.Unix()
+	taken := int64(0)
 	for _, s := range p.seconds {
-		if s.at < running && s.at >= running-int64(paceWindow/time.Second) {
+		if s.at < running && s.at >= running-int64(window/time.Second) {
 			taken += s.taken
 		}
 	}
+	if taken == 0 && stood < paceWindow {
+		return nil
+	}
 	wait := longestRefusal + p.most
 	if taken > 0 {
-		wait = time.Duration(float64(waiting) / float64(taken) * float64(paceWindow))
+		wait = time.Duration(float64(waiting) / float64(taken) * float64(window))
 	}
 	if wait <= p.most {
 		return nil

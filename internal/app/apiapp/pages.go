@@ -96,7 +96,7 @@ func (a *App) settings() []console.Group {
 			one("Pause between two messages to a phone", duration(app.Limits.Cooldown), "", "OTP_COOLDOWN_SECONDS", own.CooldownSeconds != nil, ""),
 			one("Messages to a phone an hour", bound(app.Limits.PerHour), "", "OTP_MAX_PER_HOUR", own.PerHour != nil, ""),
 			one("Messages to a phone a day", bound(app.Limits.PerDay), "", "OTP_MAX_PER_DAY", own.PerDay != nil, ""),
-			one("Wrong codes in a row for a phone", bound(app.Limits.MaxGuesses), "", "OTP_MAX_WRONG_TRIES", own.WrongTries != nil, "Over all its OTPs; from the eleventh on each is followed by a pause."),
+			one("Wrong codes in a row for a phone", bound(app.Limits.MaxGuesses), "", "OTP_MAX_WRONG_TRIES", own.WrongTries != nil, "Over all its OTPs; from the tenth on each is followed by a pause."),
 			one("OTPs a second", rate, "", "WABEK_RATE_PER_SECOND", own.RatePerSecond != nil, "On average, of this app."),
 			one("OTPs for an address an hour", bound(app.PerAddress), "", "WABEK_PER_ADDRESS_HOUR", own.PerAddressHour != nil, "The end user's, which requests give as ip."),
 			one("Countries", countries, "", "WABEK_ALLOW_COUNTRIES", own.AllowCountries != nil || own.DenyCountries != nil, "Where OTPs are sent to."),

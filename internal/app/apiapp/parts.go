@@ -13,6 +13,7 @@ import (
 	"wabek/internal/app/senderapp"
 	"wabek/internal/job"
 	"wabek/internal/keys"
+	"wabek/internal/otp"
 	"wabek/internal/queue"
 	"wabek/internal/queue/embed"
 	"wabek/internal/whatsapp"
@@ -48,12 +49,18 @@ func (a *App) noted(_ context.Context, statuses []job.Status) error {
 	a.relay.Note(statuses)
 	taken := 0
 	for _, s := range statuses {
-		if s.State == job.Sending && s.Try == 1 {
+		if s.State == job.Sending && s.Try == 1 && isOTP(s.Job) {
 			taken++
 		}
 	}
 	a.pace.took(taken)
 	return nil
+}
+
+// isOTP says that a job is one of an OTP, not of a notice.
+func isOTP(id job.ID) bool {
+	_, _, ok := otp.ParseJobID(id)
+	return ok
 }
 
 // metaSessionSeen is set once a session was ever up: from then on OTPs are taken on trust while it is away.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 
+	"go.etcd.io/bbolt"
+
 	"wabek/internal/job"
 	"wabek/internal/otp"
 )
@@ -50,3 +52,17 @@ func (s *Store) Queued() int { return len(s.queue) }
 
 // Path is the file's.
 func (s *Store) Path() string { return s.o.Path }
+
+// GuessRows is the number of rows of wrong codes, lapsed ones too.
+func (s *Store) GuessRows(ctx context.Context) (n int, err error) {
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte(bucketGuesses)).ForEach(func(_, _ []byte) error {
+			n++
+			return nil
+		})
+	})
+	return n, err
+}
+
+// SendsSize is the number of messages in the history. Only while nothing is written.
+func (s *Store) SendsSize() int { return int(s.history.sends.next - s.history.sends.first) }

@@ -85,20 +85,24 @@ func (h *history) prune(now int64, limit int) {
 	h.sends.prune(now, limit)
 	for range limit {
 		d, ok := h.due.peek()
-		if !ok || d.expires > now {
+		if !ok || d.expires > now && d.expires <= now+otp.MaxExpiry.Milliseconds() {
 			return
 		}
 		h.due.pop()
+		if d.expires > now { // from while the clock was ahead: it must not hold back the others
+			h.due.push(d)
+			continue
+		}
 		if o, ok := h.latest[d.key]; ok && o.expires <= now {
 			delete(h.latest, d.key)
 		}
 	}
 }
 
-// load reads the OTPs of a day, in the order of their issue: keys begin with its time. A message sent again counts
-// from the latest time on, the ones between as well.
+// load reads the OTPs that may have had a message within a day, in the order of their issue: keys begin with its time. A
+// message sent again counts from the latest time on, the ones between as well.
 func (h *history) load(records *bbolt.Bucket, now time.Time) error {
-	first, err := otp.NewID(now.Add(-sendWindow), zeros{})
+	first, err := otp.NewID(now.Add(-sendWindow-otp.MaxExpiry), zeros{})
 	if err != nil {
 		return err
 	}
@@ -112,7 +116,9 @@ func (h *history) load(records *bbolt.Bucket, now time.Time) error {
 		number := phone.Hash(v.fixed[atPhone:atLengths])
 		if n, last := v.sends(); n > 0 {
 			phoneKey := historyKeyOf(h, v.text(textApp), nil, number)
-			h.sends.add(phoneKey, otp.IssuedAt(otp.ID(k)).UnixMilli())
+			if at := otp.IssuedAt(otp.ID(k)).UnixMilli(); counts(at, nowMS) {
+				h.sends.add(phoneKey, at)
+			}
 			for range n - 1 {
 				h.sends.add(phoneKey, last)
 			}

@@ -31,10 +31,14 @@ func (g *group) apply(o *op) error {
 		g.forget(o)
 	case kindForgetAnswers:
 		g.forgetAnswers(o)
+	case kindForgetGuesses:
+		g.forgetGuesses(o)
 	case kindTold:
 		g.told(o.id)
 	case kindAnswered:
 		return g.answered(o.once)
+	case kindDo:
+		return o.do(g, o)
 	case kindForgive:
 		g.setGuesses(o.guesses, otp.Guesses{})
 	case kindLatest:

@@ -9,18 +9,22 @@ import (
 	"wabek/internal/otp"
 )
 
-// purgeLoop deletes records whose retention is over, until Close or the end of the store. A pass goes from the
-// oldest record to the first that is too young to be due, in steps small enough that no request feels them: each is
-// an op like any other, so it shares a group's commit, or has a small one of its own.
-//
-// A second pass forgets the answers under idempotency keys that are a day old. A third one forgets the sealed message of each OTP that has expired unverified: nobody can need it any more.
-// It goes on where it stopped, so it reads each record once, and the whole file after a start.
+// purgeLoop runs a pass of the purge now and then, until Close or the end of the store. A pass works in steps small
+// enough that no request feels them: each is an op like any other, so it shares a group's commit, or has a small one of
+// its own.
 func (s *Store) purgeLoop() {
 	for s.pause(s.o.PurgeEvery) && s.purgePass() {
 	}
 }
 
-// purgePass runs one pass of each kind. It reports whether the store still runs.
+// purgePass runs one pass. It reports whether the store still runs. In turn go
+//
+//   - records whose retention is over, from the oldest to the first that is too young to be due;
+//   - the answers under idempotency keys that are a day old;
+//   - the sealed message of each OTP that has expired unverified: nobody can need it any more. This goes on where it
+//     stopped, so it reads each record once, and the whole file after a start;
+//   - rows of wrong codes that have lapsed. They lie in no order of time, so a pass looks at no more than a step of them
+//     and the next one goes on behind: 737,000 rows a day at the defaults.
 func (s *Store) purgePass() bool {
 	var alive bool
 	if _, alive = s.steps(kindPurge, otp.ID{}); !alive {
@@ -29,8 +33,22 @@ func (s *Store) purgePass() bool {
 	if _, alive = s.steps(kindForgetAnswers, otp.ID{}); !alive {
 		return false
 	}
-	s.forgotten, alive = s.steps(kindForget, s.forgotten)
-	return alive
+	if s.forgotten, alive = s.steps(kindForget, s.forgotten); !alive {
+		return false
+	}
+	return s.guessStep() && s.purgeNotices()
+}
+
+// guessStep looks at some rows of wrong codes. It reports whether the store still runs.
+func (s *Store) guessStep() bool {
+	o := s.op(context.Background(), kindForgetGuesses)
+	o.name = s.unguessed
+	_, err := s.submit(o) // answered: its context never ends
+	if err == nil {
+		s.unguessed = o.name
+	}
+	s.recycle(o)
+	return err == nil || errors.Is(err, otp.ErrBusy)
 }
 
 // steps runs ops of a kind from an id on, until there is no more to look at. It returns where to go on the next
@@ -108,10 +126,13 @@ func (g *group) purge(o *op) {
 	g.store.history.prune(g.now.UnixMilli(), g.store.o.PurgeStep)
 }
 
-// forget runs one step of the second pass inside the transaction. It looks at what is older than any life of an OTP,
-// so that it needn't come back.
+// forget runs one step of forgetting sealed messages inside the transaction. It looks at what is older than any life of
+// an OTP, so that it needn't come back, but where the clock has been set back.
 func (g *group) forget(o *op) {
 	limit := g.now.Add(-otp.MaxExpiry)
+	if otp.IssuedAt(o.id).After(limit) {
+		o.id = otp.ID{}
+	}
 	var over []otp.ID
 	c := g.records.Cursor()
 	k, value := c.Seek(o.id[:])

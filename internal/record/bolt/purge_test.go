@@ -134,3 +134,56 @@ func TestHistory_IsPrunedAndReadAgain(t *testing.T) {
 	require.NoError(t, s.Close())
 	require.Equal(t, 0, s.IndexSize())
 }
+
+func TestPurge_ForgetsMessagesFromBeforeTheClockWasSetBack(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	s := open(t, calm(filepath.Join(t.TempDir(), "records.db"), c.now))
+	c.advance(240 * time.Hour)
+	issue(t, s, draft(t, c.now(), time.Minute, 1))
+	c.advance(otp.MaxExpiry)
+	require.True(t, s.PurgeNow()) // has seen what was issued up to here
+	c.advance(-240 * time.Hour)
+	d := issue(t, s, draft(t, c.now(), time.Minute, 2))
+	c.advance(otp.MaxExpiry)
+	require.True(t, s.PurgeNow())
+	r, err := s.Get(context.Background(), d.Record.ID)
+	require.NoError(t, err)
+	require.Empty(t, r.Sealed)
+}
+
+// What was noted while the clock was a year ahead lies before all that follows in each queue of the history.
+func TestHistory_IsPrunedAlthoughTheClockWasAhead(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	path := filepath.Join(t.TempDir(), "records.db")
+	s := open(t, calm(path, c.now))
+	const year = 365 * 24 * time.Hour
+	sends := func(number byte) (n int) {
+		d := draft(t, c.now(), time.Minute, number)
+		err := s.Issue(context.Background(), d, func(h otp.History) (otp.History, error) {
+			n = len(h.Sends)
+			return h, context.Canceled
+		})
+		require.ErrorIs(t, err, context.Canceled)
+		return n
+	}
+	c.advance(year)
+	for i := range byte(20) {
+		issue(t, s, draft(t, c.now(), time.Minute, i))
+	}
+	require.Equal(t, 1, sends(1))
+	c.advance(-year)
+	require.Zero(t, sends(1), "else the phone would be stopped for a year")
+	for range 2 {
+		for i := range byte(20) {
+			issue(t, s, draft(t, c.now(), time.Minute, i+100))
+		}
+		c.advance(25 * time.Hour)
+		require.True(t, s.PurgeNow())
+		require.NoError(t, s.Close())
+		require.Equal(t, 20, s.IndexSize(), "the OTPs that expire in a year, and no more")
+		require.Zero(t, s.SendsSize())
+		s = open(t, calm(path, c.now))
+	}
+}

@@ -37,12 +37,19 @@ func (l *sendLog) add(key historyKey, at int64) {
 	l.next++
 }
 
+// counts says whether a message is within the window. One that lies a window ahead was noted by a wrong clock: it must
+// neither stop its phone until then nor hold back the entries behind it.
+func counts(at, now int64) bool {
+	window := sendWindow.Milliseconds()
+	return at > now-window && at <= now+window
+}
+
 // of appends to room the times of a phone's messages within the window, oldest first.
 func (l *sendLog) of(key historyKey, now int64, room []time.Time) []time.Time {
 	out := room[:0]
 	for n := l.latest[key]; n >= l.first; {
 		e := l.entry(n)
-		if e.at > now-sendWindow.Milliseconds() {
+		if counts(e.at, now) {
 			out = append(out, time.UnixMilli(e.at).UTC())
 		}
 		n = e.before
@@ -60,14 +67,14 @@ func (l *sendLog) entry(n uint64) *sendEntry {
 // offset is how many entries of the first chunk were dropped.
 func (l *sendLog) offset() uint64 { return (l.first - 1) % sendChunk }
 
-// prune drops entries that have left the window, up to limit.
+// prune drops entries that are not within the window, up to limit.
 func (l *sendLog) prune(now int64, limit int) {
 	for range limit {
 		if l.first == l.next {
 			return
 		}
 		e := l.entry(l.first)
-		if e.at > now-sendWindow.Milliseconds() {
+		if counts(e.at, now) {
 			return
 		}
 		if l.latest[e.key] == l.first {

@@ -7,6 +7,7 @@ package bolt
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -77,7 +78,8 @@ type Options struct {
 	Committed func(e job.Envelope)  // called right after the commit that stored a job, before its Issue returns; must not block
 	Watched   func(app string) bool // says whether changes of the app's OTPs are told; it is asked for each, in the writer
 	Changed   func(id otp.ID)       // called right after the commit that changed the state of a watched app's OTP; must not block
-	Withdrawn func(id job.ID)       // called right after the commit that superseded a job's OTP; must not block
+	Released  func(e job.Envelope)  // called right after the commit that released a notice, before its ChangeNotice returns; must not block
+	Withdrawn func(id job.ID)       // called right after the commit since which nobody needs a job's message; must not block
 
 	Queue      int           // writes that may wait; one more is refused with otp.ErrBusy
 	Group      int           // writes that share a commit
@@ -97,6 +99,9 @@ func (o Options) withDefaults() Options {
 	o.PurgeStep = positiveOr(o.PurgeStep, DefaultPurgeStep)
 	if o.Committed == nil {
 		o.Committed = func(job.Envelope) {}
+	}
+	if o.Released == nil {
+		o.Released = func(job.Envelope) {}
 	}
 	if o.Withdrawn == nil {
 		o.Withdrawn = func(job.ID) {}
@@ -135,7 +140,8 @@ type Store struct {
 	closeOnce sync.Once
 	closeErr  error
 
-	forgotten otp.ID // where the second pass of the purge goes on; its loop's own
+	forgotten otp.ID // where the purge goes on to forget sealed messages; its loop's own
+	unguessed string // where it goes on among the rows of wrong codes; likewise
 
 	purged  atomic.Int64
 	groups  atomic.Int64
@@ -176,6 +182,10 @@ func Open(o Options) (*Store, error) {
 		o: o, db: db, history: newHistory(), once: onceIndex{}, quit: make(chan struct{}), queue: make(chan *op, o.Queue),
 		ops: sync.Pool{New: func() any { return &op{done: make(chan error, 1)} }},
 	}
+	// Else of many rows only the first would ever be seen where restarts are frequent.
+	var anywhere [phone.HashSize]byte
+	_, _ = rand.Read(anywhere[:]) // never fails
+	s.unguessed = string(anywhere[:])
 	if err := s.prepare(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open record file %s: %w", o.Path, err), db.Close())
 	}
@@ -202,7 +212,10 @@ func (s *Store) prepare() error {
 }
 
 func buckets() []string {
-	return []string{bucketRecords, bucketOutbox, bucketMeta, bucketOnce, bucketGuesses, bucketNews}
+	return []string{
+		bucketNotices, bucketOccurrences, bucketUnresolved, bucketReleased, bucketOptOuts,
+		bucketRecords, bucketOutbox, bucketMeta, bucketOnce, bucketGuesses, bucketNews,
+	}
 }
 
 func (s *Store) layout() error {

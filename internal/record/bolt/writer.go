@@ -39,10 +39,12 @@ const (
 	kindPurge
 	kindForget
 	kindForgetAnswers
+	kindForgetGuesses
 	kindLatest
 	kindForgive
 	kindAnswered
 	kindTold
+	kindDo
 )
 
 // op is a write on its way through the queue. It belongs to its caller until it is queued, then to the writer
@@ -63,10 +65,12 @@ type op struct {
 	guesses   []byte                                // issue, forgive: key of the phone's wrong codes
 	rule      func(*otp.Record, *otp.History) error // update
 	once      *otp.Once                             // issue, update, answered; nil for none
+	do        func(*group, *op) error               // do
+	released  job.Envelope                          // do: the job of a notice that was released
 	withdrawn job.ID                                // issue, update: a job that nobody needs any more, for whom it was
 	changed   []otp.ID                              // issue, update: OTPs of watched apps whose state has changed
 	statuses  []job.Status                          // apply
-	name      string                                // meta, unset
+	name      string                                // meta, unset; forget guesses: where to go on
 	more      bool                                  // purge, forget: there is more to look at
 }
 
@@ -177,6 +181,9 @@ func (s *Store) commit(g *group, ops []*op) {
 			continue
 		case o.err == nil && len(o.row) > 0:
 			s.o.Committed(o.job)
+		}
+		if o.err == nil && o.released.ID != "" {
+			s.o.Released(o.released)
 		}
 		if o.err == nil && o.withdrawn != "" {
 			s.o.Withdrawn(o.withdrawn)

@@ -3,7 +3,7 @@ package recordtest
 
 import (
 	"context"
-	"errors"
+	"crypto/rand"
 	"fmt"
 	"sync"
 	"testing"
@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"wabek/internal/job"
+	"wabek/internal/keys"
 	"wabek/internal/otp"
 	"wabek/internal/phone"
 )
@@ -126,6 +127,43 @@ func countsGuesses(t *testing.T, k *kit) {
 	require.NoError(t, err, "an operator does")
 }
 
+func guessesLapse(t *testing.T, k *kit) {
+	s := k.service(t, policy())
+	const stop = 3
+	limits := otp.Limits{MaxGuesses: stop}
+	guess := func(number, times int) {
+		id, code := k.issue(t, s, request(t, number))
+		for range times {
+			tried, err := s.Verify(context.Background(), otp.Try{App: otp.DefaultApp, ID: id, Code: wrong(code), Limits: limits})
+			require.NoError(t, err)
+			require.Equal(t, otp.Wrong, tried.Verdict)
+		}
+	}
+	row := func(number int) otp.Guesses { return k.history(t, request(t, number)).Guesses }
+	guess(1, stop-1)
+	guess(2, stop)
+	guess(3, stop)
+	k.clock.advance(otp.GuessLife - time.Millisecond)
+	require.Equal(t, stop-1, row(1).Wrong)
+	k.clock.advance(time.Millisecond)
+	require.Zero(t, row(1))
+	guess(1, 1)
+	require.Equal(t, 1, row(1).Wrong, "what has lapsed isn't counted on")
+
+	k.clock.advance(10 * otp.GuessLife)
+	guess(1, 1)
+	require.Equal(t, 1, row(1).Wrong)
+	r := request(t, 2)
+	r.Limits = limits
+	_, err := s.Issue(context.Background(), r)
+	require.Equal(t, otp.LimitGuesses, limitOf(t, err).Limit, "no time lifts a hard stop")
+	id, code := k.issue(t, s, request(t, 3))
+	require.Equal(t, otp.Valid, k.verify(t, s, id, code))
+	require.Zero(t, row(3), "a right code does")
+	require.NoError(t, s.Unlock(context.Background(), otp.DefaultApp, r.Phone))
+	require.Zero(t, row(2), "and an operator")
+}
+
 // once is a key and a content.
 func once(key, content string) *otp.Idempotency {
 	return &otp.Idempotency{Key: key, Content: []byte(content)}
@@ -195,6 +233,40 @@ func onceVerify(t *testing.T, k *kit) {
 	_, err = s.Verify(context.Background(), try)
 	require.Equal(t, "0", replayed(t, err), "valid again, to whom its answer was lost")
 	require.Equal(t, otp.AlreadyUsed, k.verify(t, s, id, code), "and to nobody else")
+}
+
+func onceOutlivesOTP(t *testing.T, k *kit) {
+	s := k.service(t, policy())
+	r := request(t, 1)
+	_, code := k.issue(t, s, r)
+	try := otp.Try{App: otp.DefaultApp, Phone: r.Phone, Purpose: r.Purpose, Code: code, Answer: verdictAnswer, Once: once("a", "right")}
+	tried, err := s.Verify(context.Background(), try)
+	require.NoError(t, err)
+	require.Equal(t, otp.Valid, tried.Verdict)
+	k.clock.advance(policy().Expiry)
+	_, err = s.Verify(context.Background(), try)
+	require.Equal(t, "0", replayed(t, err), "no OTP of the phone is there any more")
+	try.Once = once("a", "other")
+	_, err = s.Verify(context.Background(), try)
+	require.ErrorIs(t, err, otp.ErrKeyReused)
+
+	for number, end := range map[int]func(id otp.ID, code string){
+		2: func(id otp.ID, code string) { k.verify(t, s, id, code) },
+		3: func(otp.ID, string) { k.clock.advance(policy().Expiry) },
+		4: func(id otp.ID, _ string) {
+			_, err := s.Cancel(context.Background(), otp.DefaultApp, id)
+			require.NoError(t, err)
+		},
+	} {
+		id, code := k.issue(t, s, request(t, number))
+		again := otp.Again{App: otp.DefaultApp, ID: id, Once: once("b", id.String()), Answer: idAnswer}
+		again.Once.Key += id.String()
+		_, err := s.Resend(context.Background(), again)
+		require.NoError(t, err)
+		end(id, code)
+		_, err = s.Resend(context.Background(), again)
+		require.Equal(t, id.String(), replayed(t, err))
+	}
 }
 
 func onceRefused(t *testing.T, k *kit) {
@@ -308,6 +380,55 @@ func resendWorn(t *testing.T, k *kit) {
 	}
 }
 
+// Where the open code is sent again, it must be what was asked for, and something that can be sent.
+func resendUnfit(t *testing.T, k *kit) {
+	s := k.service(t, policy())
+	same := func(number int) otp.Request {
+		r := request(t, number)
+		r.Resend = true
+		return r
+	}
+	superseded := func(old otp.ID, code string, by *otp.Service, r otp.Request) otp.Issued {
+		issued, err := by.Issue(context.Background(), r)
+		require.NoError(t, err)
+		require.NotEqual(t, old, issued.ID)
+		require.Equal(t, otp.WasSuperseded, k.verify(t, s, old, code))
+		return issued
+	}
+
+	own := same(1)
+	own.Code = "135790"
+	old, code := k.issue(t, s, own)
+	issued, err := s.Issue(context.Background(), own)
+	require.NoError(t, err)
+	require.Equal(t, old, issued.ID)
+	own.Code = "097531"
+	issued = superseded(old, code, s, own)
+	require.Equal(t, own.Code, k.code(t, issued.ID), "the code that the caller brings, not one from before")
+	issued, err = s.Issue(context.Background(), same(1))
+	require.NoError(t, err)
+	require.Equal(t, own.Code, k.code(t, issued.ID), "whoever brings none gets the open one")
+
+	test := same(2)
+	test.Test, test.Code = true, "424242"
+	old, code = k.issue(t, s, same(2))
+	issued = superseded(old, code, s, test)
+	require.True(t, issued.Test, "by now the number is a test number")
+	require.Empty(t, k.job(issued.ID).ID)
+	issued = superseded(issued.ID, test.Code, s, same(2))
+	require.False(t, issued.Test, "and now an ordinary one")
+	require.NotEmpty(t, k.job(issued.ID).ID)
+
+	old, code = k.issue(t, s, same(3))
+	secret, err := keys.NewSecret("another secret, and the one before was taken away")
+	require.NoError(t, err)
+	rotated, err := otp.NewService(k.store, k.ring, keys.DeriveSealKeys(secret, keys.Secret{}), policy(), rand.Reader, k.clock.now)
+	require.NoError(t, err)
+	_, err = rotated.Resend(context.Background(), otp.Again{App: otp.DefaultApp, ID: old})
+	require.ErrorIs(t, err, keys.ErrNoKey)
+	superseded(old, code, rotated, same(3))
+}
+
 func resendNotOpen(t *testing.T, k *kit) {
 	s := k.service(t, policy())
 	why := func(id otp.ID) otp.NotOpenError {
@@ -413,8 +534,13 @@ func testNumber(t *testing.T, k *kit) {
 		require.Equal(t, otp.Tried{ID: issued.ID, Verdict: otp.Valid, Test: true}, tried)
 	}
 	r.Test, r.Code = false, ""
-	_, err := s.Issue(context.Background(), r)
-	require.NoError(t, err, "nothing of it counts for the phone")
+	id, code := k.issue(t, s, r) // nothing of it has counted for the phone
+	require.Equal(t, otp.Wrong, k.verify(t, s, id, wrong(code)))
+	r.Test, r.Code = true, "424242"
+	issued, err := s.Issue(context.Background(), r)
+	require.NoError(t, err)
+	require.Equal(t, otp.Valid, k.verify(t, s, issued.ID, r.Code))
+	require.Equal(t, 1, k.history(t, r).Guesses.Wrong, "a fixed code is no success of the phone's")
 }
 
 func reopenKeepsCounts(t *testing.T, k *kit) {
@@ -428,16 +554,7 @@ func reopenKeepsCounts(t *testing.T, k *kit) {
 	require.NoError(t, err)
 	k.verify(t, s, issued.ID, wrong(k.code(t, issued.ID)))
 	k.clock.advance(policy().Expiry)
-	look := func() (h otp.History) {
-		errLook := errors.New("only looking")
-		_, err := k.issueUnder(t, request(t, 1), func(before otp.History) (otp.History, error) {
-			h = before
-			h.Sends = append([]time.Time(nil), before.Sends...)
-			return before, errLook
-		})
-		require.ErrorIs(t, err, errLook)
-		return h
-	}
+	look := func() otp.History { return k.history(t, request(t, 1)) }
 	before := look()
 	require.Len(t, before.Sends, 2)
 	require.Equal(t, 1, before.Guesses.Wrong)
@@ -448,4 +565,20 @@ func reopenKeepsCounts(t *testing.T, k *kit) {
 	tried, err := s.Verify(context.Background(), otp.Try{App: otp.DefaultApp, ID: issued.ID, Code: "000000"})
 	require.NoError(t, err)
 	require.Equal(t, otp.Expired, tried.Verdict)
+}
+
+// Of an OTP issued more than a day ago a message may be younger.
+func reopenKeepsResent(t *testing.T, k *kit) {
+	p := policy()
+	p.Expiry = otp.MaxExpiry
+	s := k.service(t, p)
+	id, _ := k.issue(t, s, request(t, 1))
+	k.clock.advance(50 * time.Minute)
+	_, err := s.Resend(context.Background(), otp.Again{App: otp.DefaultApp, ID: id})
+	require.NoError(t, err)
+	k.clock.advance(24*time.Hour - time.Minute)
+	before := k.history(t, request(t, 1)).Sends
+	require.Len(t, before, 1)
+	k.reopen()
+	require.Equal(t, before, k.history(t, request(t, 1)).Sends)
 }

@@ -63,12 +63,15 @@ func Run(t *testing.T, open Open) {
 		"messages to a phone are counted per app, whatever the purpose":             countsMessages,
 		"of 500 OTPs asked at once under a cooldown exactly one is issued":          racingCooldown,
 		"wrong codes in a row are counted over the OTPs of a phone":                 countsGuesses,
+		"a row of wrong codes lapses a month after its latest, a hard stop never":   guessesLapse,
 		"a key gives its request the answer it had, and does nothing again":         onceIssue,
 		"a key gives a try the verdict it had, and counts nothing again":            onceVerify,
+		"a key gives its answer for a day, whatever became of the OTP":              onceOutlivesOTP,
 		"a refusal is not remembered under a key":                                   onceRefused,
 		"of 64 requests at once with one key exactly one is done":                   racingOnce,
 		"an open OTP is sent again under an id of its own":                          resend,
 		"what cannot be sent again is superseded":                                   resendWorn,
+		"what does not fit the request is superseded":                               resendUnfit,
 		"what is not open is not sent again":                                        resendNotOpen,
 		"a cancelled OTP is not found, and its message not wanted":                  cancel,
 		"the latest OTP is found by phone and purpose until it expires":             findsLatest,
@@ -82,10 +85,11 @@ func Run(t *testing.T, open Open) {
 func RunReopen(t *testing.T, open OpenFiles) {
 	t.Helper()
 	run(t, open, map[string]func(*testing.T, *kit){
-		"a record is the same":                    reopenKeepsRecords,
-		"verdicts are the same":                   reopenKeepsVerdicts,
-		"a new OTP supersedes one from before":    reopenKeepsHistory,
-		"messages, wrong codes and keys count on": reopenKeepsCounts,
+		"a record is the same":                                                      reopenKeepsRecords,
+		"verdicts are the same":                                                     reopenKeepsVerdicts,
+		"a new OTP supersedes one from before":                                      reopenKeepsHistory,
+		"messages, wrong codes and keys count on":                                   reopenKeepsCounts,
+		"a message sent again counts for its day":                                   reopenKeepsResent,
 		"any sequence of operations and reopenings gives the verdicts of the model": model,
 	})
 }

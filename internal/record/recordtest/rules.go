@@ -156,17 +156,22 @@ func (k *kit) issueUnder(t *testing.T, r otp.Request, admit otp.Admit) (otp.ID, 
 	return capture.draft.Record.ID, k.store.Issue(context.Background(), capture.draft, admit)
 }
 
+// history is what the rule of issuing would see.
+func (k *kit) history(t *testing.T, r otp.Request) (h otp.History) {
+	t.Helper()
+	errLook := errors.New("only looking")
+	_, err := k.issueUnder(t, r, func(before otp.History) (otp.History, error) {
+		h = before
+		h.Sends = append([]time.Time(nil), before.Sends...)
+		return before, errLook
+	})
+	require.ErrorIs(t, err, errLook)
+	return h
+}
+
 func admitSeesHistory(t *testing.T, k *kit) {
 	s := k.service(t, policy())
-	errLook := errors.New("only looking")
-	look := func() (h otp.History) {
-		_, err := k.issueUnder(t, request(t, 1), func(before otp.History) (otp.History, error) {
-			h = before
-			return before, errLook
-		})
-		require.ErrorIs(t, err, errLook)
-		return h
-	}
+	look := func() otp.History { return k.history(t, request(t, 1)) }
 	require.Zero(t, look(), "no OTP yet, no message, no wrong code")
 	id, code := k.issue(t, s, request(t, 1))
 	h := look()
