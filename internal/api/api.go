@@ -124,6 +124,7 @@ type Report struct {
 	Degraded []string     `json:"degraded"` // names of what isn't as it should be
 	Sessions SessionCount `json:"sessions"`
 	Relay    RelayCount   `json:"relay"`
+	Notices  NoticeCount  `json:"notices"`
 }
 
 // SessionCount counts WhatsApp sessions.
@@ -136,6 +137,12 @@ type SessionCount struct {
 type RelayCount struct {
 	Pending     int64 `json:"pending"`     // without an outcome yet
 	Republished int64 `json:"republished"` // published again since the start
+}
+
+// NoticeCount counts notices of WHMCS events.
+type NoticeCount struct {
+	Waiting int64 `json:"waiting"` // events that aren't resolved yet
+	Pending int64 `json:"pending"` // released, without an outcome yet
 }
 
 // Options is what a Server needs; all of it but Proxies.

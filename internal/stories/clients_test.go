@@ -131,6 +131,10 @@ type apiHealth struct {
 		Pending     int `json:"pending"`
 		Republished int `json:"republished"`
 	} `json:"relay"`
+	Notices struct {
+		Waiting int `json:"waiting"`
+		Pending int `json:"pending"`
+	} `json:"notices"`
 }
 
 // health reads /readyz; false where nobody answers.

@@ -153,6 +153,7 @@ func (a *App) Health() api.Report {
 	}
 	stats := a.relay.Stats()
 	r.Relay.Pending, r.Relay.Republished = stats.Pending, stats.Republished
+	r.Notices.Waiting, r.Notices.Pending = a.records.Stats().Unresolved, a.notices.Stats().Pending
 	failed := a.records.Err()
 	if failed != nil {
 		r.Degraded = append(r.Degraded, "records")

@@ -80,6 +80,7 @@ func (s *Store) AcceptNotice(ctx context.Context, n whmcs.Notice) (first whmcs.I
 		g.put(occurrences, n.Occurrence[:], n.ID[:])
 		g.put(g.tx.Bucket([]byte(bucketNotices)), n.ID[:], value)
 		g.put(g.tx.Bucket([]byte(bucketUnresolved)), n.ID[:], []byte(n.App))
+		g.unresolved++
 		return nil
 	})
 	if err != nil {
@@ -125,7 +126,7 @@ func (s *Store) ChangeNotice(ctx context.Context, id whmcs.ID, rule func(*whmcs.
 		}
 		g.put(notices, id[:], value)
 		if n.State != whmcs.Accepted {
-			g.delete(g.tx.Bucket([]byte(bucketUnresolved)), id[:])
+			g.resolved(id)
 		}
 		if n.Sends > sends {
 			g.put(g.tx.Bucket([]byte(bucketReleased)), id[:], []byte{byte(n.Sends)}) //nolint:gosec // at most whmcs.MostSends
@@ -228,11 +229,21 @@ func (s *Store) inWriter(ctx context.Context, do func(*group, *op) error) error 
 	return s.do(o)
 }
 
-func (g *group) delete(b *bbolt.Bucket, key []byte) {
-	if g.err == nil && b.Get(key) != nil {
-		g.err = b.Delete(key)
-		g.dirty = true
+// resolved takes an event off those that wait.
+func (g *group) resolved(id whmcs.ID) {
+	if g.delete(g.tx.Bucket([]byte(bucketUnresolved)), id[:]) {
+		g.unresolved--
 	}
+}
+
+// delete takes a key away, and says whether it was there.
+func (g *group) delete(b *bbolt.Bucket, key []byte) bool {
+	if g.err != nil || b.Get(key) == nil {
+		return false
+	}
+	g.err = b.Delete(key)
+	g.dirty = true
+	return true
 }
 
 // NoticeOutbox is the relay.Outbox of the notices' jobs.
@@ -379,9 +390,9 @@ func (g *group) purgeNotices() (more bool) {
 		if d.occurrence != nil && bytes.Equal(occurrences.Get(d.occurrence), d.id[:]) {
 			g.delete(occurrences, d.occurrence)
 		}
-		for _, name := range []string{bucketNotices, bucketUnresolved, bucketReleased} {
-			g.delete(g.tx.Bucket([]byte(name)), d.id[:])
-		}
+		g.resolved(d.id)
+		g.delete(notices, d.id[:])
+		g.delete(g.tx.Bucket([]byte(bucketReleased)), d.id[:])
 	}
 	return more
 }

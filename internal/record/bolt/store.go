@@ -146,6 +146,8 @@ type Store struct {
 	purged  atomic.Int64
 	groups  atomic.Int64
 	pending atomic.Int64
+
+	unresolved atomic.Int64
 }
 
 // Stats are counts since Open, Pending excepted.
@@ -153,6 +155,8 @@ type Stats struct {
 	Purged  int64 // records deleted after their retention
 	Groups  int64 // commits
 	Pending int64 // outbox rows now
+	// Unresolved is how many events of WHMCS wait to be resolved now.
+	Unresolved int64
 }
 
 var _ otp.Store = (*Store)(nil)
@@ -203,6 +207,10 @@ func (s *Store) prepare() error {
 		rows := tx.Bucket([]byte(bucketOutbox)).Cursor()
 		for k, _ := rows.First(); k != nil; k, _ = rows.Next() {
 			s.pending.Add(1)
+		}
+		events := tx.Bucket([]byte(bucketUnresolved)).Cursor()
+		for k, _ := events.First(); k != nil; k, _ = events.Next() {
+			s.unresolved.Add(1)
 		}
 		if err := s.once.load(tx.Bucket([]byte(bucketOnce)), s.o.Now()); err != nil {
 			return err
@@ -338,7 +346,7 @@ func (s *Store) Apply(ctx context.Context, statuses []job.Status) error {
 
 // Stats are the store's counts.
 func (s *Store) Stats() Stats {
-	return Stats{Purged: s.purged.Load(), Groups: s.groups.Load(), Pending: s.pending.Load()}
+	return Stats{Purged: s.purged.Load(), Groups: s.groups.Load(), Pending: s.pending.Load(), Unresolved: s.unresolved.Load()}
 }
 
 // Err is nil while the store accepts writes, else it wraps otp.ErrClosed and says why.

@@ -219,6 +219,8 @@ type group struct {
 	err     error         // the first failure of bbolt: the transaction can't be committed any more
 	pending int64         // change in the count of outbox rows
 	purged  int64
+
+	unresolved int64 // change in the count of events that wait
 }
 
 // run applies ops and commits what they changed. Its error means that nothing may be relied on any more; those of
@@ -247,6 +249,7 @@ func (g *group) run(ops []*op) error {
 	}
 	s.groups.Add(1)
 	s.pending.Add(g.pending)
+	s.unresolved.Add(g.unresolved)
 	s.purged.Add(g.purged)
 	return nil
 }
