@@ -22,7 +22,7 @@ import (
 
 // MaxLength bounds a notice in characters, written with the longest values that there may be: more than fits the screen of
 // a phone isn't read.
-const MaxLength = 1000
+const MaxLength = 1200
 
 // lastLocale is the locale of whom nothing is known.
 const lastLocale = "en"

@@ -21,7 +21,7 @@ type Request struct {
 // Fields is what a notice may tell. What is empty, longer than there is room for or not what it should be is left out or
 // cut, but for Company, which there must be.
 type Fields struct {
-	Company string // as the clients know it
+	Company string // as the clients know it; it is the operator's own, so that a domain in it stays one
 	Name    string // the client's first name
 	Invoice string // its number
 	Total   string // with currency, see Money

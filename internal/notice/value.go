@@ -28,36 +28,42 @@ const (
 
 // fill makes values fit for a text of a locale.
 func fill(f *Fields, tag string, lang text.Language) *fields {
-	line := func(s string, longest int) string { return lang.Fit(cut(plain(s), longest), longest) }
+	line := func(s string, longest int) string { return lang.Fit(cut(noLinks(oneLine(s)), longest), longest) }
 	return &fields{
-		Company: line(f.Company, maxCompany), Name: line(firstName(f.Name), maxName), Invoice: line(f.Invoice, maxNumber),
+		Company: lang.Fit(cut(oneLine(f.Company), maxCompany), maxCompany), Name: line(firstName(f.Name), maxName), Invoice: line(f.Invoice, maxNumber),
 		Total: line(f.Total, maxNumber), Due: lang.Fit(f.Due.in(tag), maxTime), Link: link(f.Link), Subject: line(f.Subject, maxSubject),
 		Ticket: line(f.Ticket, maxNumber), Product: line(f.Product, maxProduct), Domain: lang.Fit(domain(f.Domain), maxDomain),
 		Days: days(f.Days), Time: lang.Fit(moment(f.Time, tag), maxTime), IP: lang.Fit(address(f.IP), maxIP), Stop: lang.Fit(stopWord(tag), maxStop),
 	}
 }
 
-// plain makes one line of a value and takes from it what a phone might show as a link: WhatsApp makes one of whatever looks
-// like an address, and a client could have chosen a "name" that sends others there. The characters that have to go for
-// that are replaced by some that look alike.
-func plain(s string) string {
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool {
-		return unicode.IsSpace(r) || unicode.IsControl(r) || r == '\u2028' || r == '\u2029'
-	}), " ")
-	line := []rune(strings.Map(visible, s))
+// oneLine makes a value one line of what is to be seen.
+func oneLine(s string) string {
+	return strings.TrimSpace(strings.Map(visible, strings.Join(strings.FieldsFunc(s, parts), " ")))
+}
+
+func parts(r rune) bool {
+	return unicode.IsSpace(r) || unicode.IsControl(r) || r == '\u2028' || r == '\u2029'
+}
+
+// noLinks takes from a line what a phone might show as a link: WhatsApp makes one of whatever looks like an address, and a
+// client could have chosen a "name" that sends others there. The characters that have to go for that are replaced by some
+// that look alike.
+func noLinks(s string) string {
+	line, out := []rune(s), []rune(s)
 	for i, r := range line {
 		switch {
 		case strings.ContainsRune(dots, r) && i+1 < len(line) && line[i+1] != ' ' && !inNumber(line, i):
-			line[i] = '\u2024' // one dot leader
-		case r == '/' && i > 0 && (line[i-1] == '/' || line[i-1] == '\u2215'):
-			line[i] = '\u2215' // division slash
-		case r == ':' && i+1 < len(line) && line[i+1] != ' ' && !unicode.IsDigit(line[i+1]): // 14:30 stays
-			line[i] = '\u2236' // ratio
+			out[i] = '\u2024' // one dot leader
+		case r == '/' && i > 0 && line[i-1] == '/':
+			out[i] = '\u2215' // division slash
+		case r == ':' && i+1 < len(line) && line[i+1] != ' ' && !isDigit(line[i+1]): // 14:30 stays
+			out[i] = '\u2236' // ratio
 		case r == '@':
-			line[i] = '\uff20' // fullwidth commercial at
+			out[i] = '\uff20' // fullwidth commercial at
 		}
 	}
-	return strings.TrimSpace(string(line))
+	return string(out)
 }
 
 // dots are the characters that part the labels of a domain (UTS #46).
@@ -105,31 +111,26 @@ func inNumber(line []rune, i int) bool {
 func firstName(s string) string {
 	const tooMany = 5
 	digits := 0
-	for i, r := range s {
-		switch {
-		case unicode.IsDigit(r):
-			if digits++; digits == tooMany {
-				return ""
+	for _, r := range s {
+		if unicode.IsDigit(r) {
+			digits++
+		}
+	}
+	if digits >= tooMany || strings.ContainsAny(s, "@/:\\") {
+		return ""
+	}
+	for word := range strings.FieldsSeq(oneLine(s)) {
+		word = strings.Map(func(r rune) rune {
+			if strings.ContainsRune(dots, r) {
+				return '.'
 			}
-		case strings.ContainsRune("@/:\\", r), strings.ContainsRune(dots, r) && domain(around(s, i)) != "":
+			return r
+		}, word)
+		if domain(strings.TrimFunc(word, unicode.IsPunct)) != "" {
 			return ""
 		}
 	}
 	return s
-}
-
-// around is the word that a byte of a text belongs to, without what can end a sentence.
-func around(s string, at int) string {
-	from := 1 + strings.LastIndexFunc(s[:at], unicode.IsSpace)
-	if from > 0 {
-		_, size := utf8.DecodeRuneInString(s[from-1:])
-		from += size - 1
-	}
-	word := s[from:]
-	if to := strings.IndexFunc(s[at:], unicode.IsSpace); to >= 0 {
-		word = s[from : at+to]
-	}
-	return strings.TrimFunc(word, unicode.IsPunct)
 }
 
 // domain is a domain's name as it is, or empty where it isn't one. Those of other scripts are.

@@ -168,7 +168,9 @@ func Language(whmcs string) string {
 	return ""
 }
 
-// languages are those of WHMCS (it spells "ukranian" so, its Chinese is that of Taiwan), and below those that others add.
+// languages are those of WHMCS (its Chinese is that of Taiwan), and below those that others add.
+//
+//nolint:misspell // WHMCS calls Ukrainian so
 const languages = `
 	arabic=ar azerbaijani=az catalan=ca chinese=zh-TW croatian=hr czech=cs danish=da dutch=nl english=en estonian=et farsi=fa
 	french=fr german=de hebrew=he hungarian=hu italian=it macedonian=mk norwegian=nb portuguese-br=pt-BR portuguese-pt=pt-PT
