@@ -44,6 +44,7 @@ import (
 type Options struct {
 	Config config.API
 	Logger *slog.Logger
+	Stdin  io.Reader // of commands; nil: the process's
 	Stdout io.Writer // for what a person must see once: the first key, codes to scan
 	// Terminal says that a person reads Stdout. Without one the first key goes into a file.
 	Terminal bool

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"reflect"
 	"strconv"
 	"strings"
@@ -36,6 +37,11 @@ const commandsUsage = `  api sign-in                               a link into t
   api callback dead NAME                    callbacks that were given up
   api callback replay NAME [ID]             post them again
   api callback discard NAME [ID]            forget them
+  api whmcs show NAME                       how the app's WHMCS is asked for what hooks don't say
+  api whmcs set NAME URL IDENTIFIER         reads the secret, and on a second line an access key, from standard input
+  api whmcs drop NAME
+  api opt-out NAME PHONE                    no more notices to a phone, as if it had written STOP
+  api opt-in NAME PHONE                     notices again
 `
 
 // errCall says that a command line can't be understood.
@@ -50,6 +56,9 @@ func administer(ctx context.Context, o Options, args []string, stdout io.Writer)
 	c, err := openAdmin(ctx, o)
 	if err != nil {
 		return err
+	}
+	if c.stdin = o.Stdin; c.stdin == nil {
+		c.stdin = os.Stdin
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
 	return run(ctx, c, stdout)
@@ -101,6 +110,14 @@ func parseCommand(args []string) (command, error) {
 		return listLetters(rest[0]), nil
 	case (what == "callback replay" || what == "callback discard") && (len(rest) == 1 || len(rest) == 2):
 		return countLetters(appPath(rest[0])+"/callback/dead/"+args[1], append(rest, "")[1]), nil
+	case what == "whmcs show" && len(rest) == 1:
+		return showApp(http.MethodGet, appPath(rest[0])+"/whmcs", nil), nil
+	case what == "whmcs set" && len(rest) == 3:
+		return setWHMCS(rest[0], rest[1], rest[2]), nil
+	case what == "whmcs drop" && len(rest) == 1:
+		return done(http.MethodDelete, appPath(rest[0])+"/whmcs", nil, "forgotten"), nil
+	case (args[0] == "opt-out" || args[0] == "opt-in") && len(args) == 3:
+		return done(http.MethodPost, appPath(args[1])+"/opt-outs", map[string]any{"phone": args[2], "out": args[0] == "opt-out"}, "noted"), nil
 	case what == "key create":
 		return parseCreateKey(rest)
 	case what == "key list":
@@ -225,6 +242,19 @@ func signIn(ctx context.Context, c *adminClient, out io.Writer) error {
 	}
 	_, err := fmt.Fprintln(out, answer.URL)
 	return err
+}
+
+// setWHMCS takes the secrets from standard input: a command line is seen by everybody on the machine.
+func setWHMCS(app, address, identifier string) command {
+	return func(ctx context.Context, c *adminClient, out io.Writer) error {
+		text, err := io.ReadAll(io.LimitReader(c.stdin, 4096))
+		if err != nil {
+			return fmt.Errorf("read the secret: %w", err)
+		}
+		secret, accessKey, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
+		body := map[string]string{"url": address, "identifier": identifier, "secret": strings.TrimSpace(secret), "accessKey": strings.TrimSpace(accessKey)}
+		return showApp(http.MethodPut, appPath(app)+"/whmcs", body)(ctx, c, out)
+	}
 }
 
 func listLetters(app string) command {

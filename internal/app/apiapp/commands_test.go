@@ -94,6 +94,35 @@ func TestCommands(t *testing.T) {
 	require.NoError(t, <-ran)
 }
 
+// How an app's WHMCS is asked: its secrets come from standard input, and are shown by nobody.
+func TestCommands_OfWHMCS(t *testing.T) {
+	t.Parallel()
+	a := startAlone(t, func(ctx context.Context) error { <-ctx.Done(); return nil })
+	require.NoError(t, a.close())
+	run := func(stdin string, args ...string) (string, error) {
+		var out strings.Builder
+		err := administer(t.Context(), Options{Config: a.o.Config, Logger: a.o.Logger, Stdin: strings.NewReader(stdin)}, args, &out)
+		return out.String(), err
+	}
+	_, err := run("", "whmcs", "set", "default", "https://billing.example", "id-1")
+	require.ErrorContains(t, err, "secret is missing")
+	out, err := run("s3cr3t\nk3y\n", "whmcs", "set", "default", "https://billing.example", "id-1")
+	require.NoError(t, err)
+	require.Contains(t, out, `"accessKeySet": true`)
+	out, err = run("", "whmcs", "show", "default")
+	require.NoError(t, err)
+	require.Contains(t, out, "id-1")
+	require.NotContains(t, out, "s3cr3t")
+	_, err = run("", "whmcs", "drop", "default")
+	require.NoError(t, err)
+	_, err = run("", "whmcs", "show", "default")
+	require.Error(t, err)
+	for _, what := range []string{"opt-out", "opt-in"} {
+		_, err = run("", what, "default", "+905551234567")
+		require.NoError(t, err)
+	}
+}
+
 func TestCommands_WhatCannotBeUnderstood(t *testing.T) {
 	t.Parallel()
 	c := commands{t: t, dir: t.TempDir()}
@@ -109,6 +138,8 @@ func TestCommands_WhatCannotBeUnderstood(t *testing.T) {
 		{"key", "create", "-apps", "x"},
 		{"key", "list", "x"},
 		{"key", "revoke"},
+		{"whmcs", "set", "shop"},
+		{"opt-out", "shop"},
 	} {
 		_, errs := c.run(2, args...)
 		require.Contains(t, errs, "api -h")

@@ -55,6 +55,7 @@ func (a *App) openDoor() error {
 type adminClient struct {
 	door  door
 	http  *http.Client
+	stdin io.Reader // for what no command line may hold
 	close func() error
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/term"
@@ -23,7 +24,7 @@ Usage:
   api pool-keys POOL...   print the WABEK_POOL_KEYS of a sender that serves these pools
 ` + commandsUsage + `  api -h                  this page
 
-api app, api key and api callback work on the data directory, whether an API runs there or not. A change holds at once.
+All of these but pool-keys work on the data directory, whether an API runs there or not. A change holds at once.
 
 `
 
@@ -41,7 +42,7 @@ func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 	}
 	switch {
 	case len(args) == 0:
-	case args[0] == "app", args[0] == "key", args[0] == "callback", args[0] == "sign-in":
+	case slices.Contains([]string{"app", "key", "callback", "whmcs", "opt-out", "opt-in", "sign-in"}, args[0]):
 		return runCommand(ctx, cfg, args, stdout, stderr)
 	case args[0] == "pool-keys" && len(args) > 1:
 		return printPoolKeys(cfg, args[1:], stdout, stderr)
