@@ -157,7 +157,7 @@ func TestWebhook_BelievesDataThatIsSigned(t *testing.T) {
 		"one of later":   {signature(apiKey, body, b.clock.Add(6*time.Minute)), body},
 		"nonsense":       {"sha256=" + good, body},
 		"half of it":     {good[:len(good)-2], body},
-		"without a time": {good[strings.Index(good, "v1"):], body},
+		"without a time": {good[len("t=1790000000,"):], body},
 	} {
 		status, doc := b.call(postEvent, c.body, "X-Wabek-Signature", c.header)
 		require.Equal(t, http.StatusUnauthorized, status, name)

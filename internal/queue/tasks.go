@@ -32,15 +32,22 @@ const (
 	textFull = "maximum messages exceeded"
 )
 
-// taskKind is a work queue with a consumer an app.
-type taskKind struct{ stream, noun string }
+// taskKind is a work queue with a consumer an app, as it is called in subjects and texts.
+type taskKind string
 
-var (
-	taskCallback = taskKind{streamCallback, "callback"}
-	taskEvent    = taskKind{streamEvent, "event"}
+const (
+	taskCallback taskKind = "callback"
+	taskEvent    taskKind = "event"
 )
 
-func (k taskKind) subject(app, id string) string { return "wabek." + k.noun + "." + app + "." + id }
+func (k taskKind) stream() string {
+	if k == taskEvent {
+		return streamEvent
+	}
+	return streamCallback
+}
+
+func (k taskKind) subject(app, id string) string { return "wabek." + string(k) + "." + app + "." + id }
 
 // checkTask refuses what can't stand in a subject. Errors wrap job.ErrName. An app is named as a pool is, a task as a
 // job is.
@@ -56,7 +63,7 @@ func checkTask(app, id string) error {
 // its own place, with what is known of it by then, and that also where the stream is full.
 func taskStream(kind taskKind, describe string, limit int64, age time.Duration, replicas int) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name:              kind.stream,
+		Name:              kind.stream(),
 		Description:       describe,
 		Subjects:          []string{kind.subject("*", "*")},
 		Retention:         jetstream.WorkQueuePolicy,
@@ -75,7 +82,7 @@ func taskStream(kind taskKind, describe string, limit int64, age time.Duration, 
 // are allowed. done must be quick and mustn't publish.
 func (b *Broker) putTask(ctx context.Context, kind taskKind, app, id string, data []byte, done func(taken bool, err error)) {
 	if err := checkTask(app, id); err != nil {
-		done(false, fmt.Errorf("store %s: %w", kind.noun, err))
+		done(false, fmt.Errorf("store %s: %w", kind, err))
 		return
 	}
 	m := &nats.Msg{
@@ -90,7 +97,7 @@ func (b *Broker) putTask(ctx context.Context, kind taskKind, app, id string, dat
 			done(false, nil)
 			return
 		}
-		done(err == nil, taskError("store "+kind.noun, err))
+		done(err == nil, taskError("store "+string(kind), err))
 	})
 }
 
@@ -140,7 +147,7 @@ type Tasks struct {
 // tasks opens the source of an app's tasks. It needs no connection yet. It lives until Close.
 func (b *Broker) tasks(kind taskKind, app string) (*Tasks, error) {
 	if err := job.CheckPool(app); err != nil {
-		return nil, fmt.Errorf("open %ss: %w", kind.noun, err)
+		return nil, fmt.Errorf("open %ss: %w", kind, err)
 	}
 	c := &Tasks{
 		b: b, kind: kind, app: app, inbox: b.nc.NewInbox() + ".",
@@ -162,7 +169,7 @@ func (b *Broker) tasks(kind taskKind, app string) (*Tasks, error) {
 	}
 	var err error
 	if c.sub, err = b.nc.ChanSubscribe(c.inbox+"*", c.msgs); err != nil {
-		return nil, unavailable("open "+kind.noun+"s", err)
+		return nil, unavailable("open "+string(kind)+"s", err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	c.stop = stop
@@ -237,7 +244,7 @@ func (c *Tasks) ask(ctx context.Context) time.Duration {
 	}
 	c.gen++
 	reply := c.inbox + strconv.FormatUint(c.gen, 10)
-	if err := c.b.nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+c.kind.stream+"."+c.config.Durable, reply, []byte(taskPull)); err != nil {
+	if err := c.b.nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+c.kind.stream()+"."+c.config.Durable, reply, []byte(taskPull)); err != nil {
 		c.fall(ctx, err)
 		return 0
 	}
@@ -248,7 +255,7 @@ func (c *Tasks) ask(ctx context.Context) time.Duration {
 func (c *Tasks) make(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, ensureTimeout)
 	defer cancel()
-	if _, err := c.b.js.CreateOrUpdateConsumer(ctx, c.kind.stream, c.config); err != nil {
+	if _, err := c.b.js.CreateOrUpdateConsumer(ctx, c.kind.stream(), c.config); err != nil {
 		c.b.ask() // its stream may be what is missing
 		return fmt.Errorf("make consumer: %w", err)
 	}
@@ -259,7 +266,7 @@ func (c *Tasks) make(ctx context.Context) error {
 // fall rests after an error, longer each time until something works again. It says once per outage what is wrong.
 func (c *Tasks) fall(ctx context.Context, err error) {
 	if ctx.Err() == nil && c.b.nc.IsConnected() && !c.warned {
-		c.b.log.WarnContext(ctx, "can't read tasks, trying on", "kind", c.kind.noun, "app", c.app, "error", err)
+		c.b.log.WarnContext(ctx, "can't read tasks, trying on", "kind", string(c.kind), "app", c.app, "error", err)
 		c.warned = true
 	}
 	c.open, c.made = false, false
@@ -282,7 +289,7 @@ func (c *Tasks) arrived(ctx context.Context, m *nats.Msg) *Task {
 	meta, err := m.Metadata()
 	id, ok := strings.CutPrefix(m.Subject, c.kind.subject(c.app, ""))
 	if err != nil || !ok {
-		c.b.log.Error("message isn't a task", "kind", c.kind.noun, "subject", m.Subject, "error", err)
+		c.b.log.Error("message isn't a task", "kind", string(c.kind), "subject", m.Subject, "error", err)
 		return nil
 	}
 	d := &Task{c: c, id: id, data: m.Data, reply: m.Reply, seq: meta.Sequence.Stream}
@@ -324,12 +331,12 @@ func (c *Tasks) keepAlive(ctx context.Context) {
 func (c *Tasks) Waiting(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	consumer, err := c.b.js.Consumer(ctx, c.kind.stream, c.config.Durable)
+	consumer, err := c.b.js.Consumer(ctx, c.kind.stream(), c.config.Durable)
 	switch {
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
 		return 0, nil // not made yet
 	case err != nil:
-		return 0, unavailable("count "+c.kind.noun+"s", err)
+		return 0, unavailable("count "+string(c.kind)+"s", err)
 	}
 	info := consumer.CachedInfo()
 	return int(info.NumPending) + info.NumAckPending, nil //nolint:gosec // the stream holds a million
@@ -404,7 +411,7 @@ func (d *Task) Replace(ctx context.Context, data []byte) error {
 		d.finish()
 		return ErrEnded
 	default:
-		return taskError("replace "+d.c.kind.noun, err)
+		return taskError("replace "+string(d.c.kind), err)
 	}
 }
 
@@ -431,7 +438,7 @@ func (d *Task) finish() {
 
 func (d *Task) say(word string) error {
 	if err := d.c.b.nc.Publish(d.reply, []byte(word)); err != nil {
-		return unavailable("acknowledge "+d.c.kind.noun, err)
+		return unavailable("acknowledge "+string(d.c.kind), err)
 	}
 	return nil
 }

@@ -74,7 +74,7 @@ func openAccesses(ctx context.Context, docs Documents, sealer Sealer) (*accesses
 }
 
 func (a *accesses) store(ctx context.Context, app string, one Access) error {
-	plain, err := json.Marshal(one)
+	plain, err := json.Marshal(one) //nolint:gosec // it is sealed right after
 	if err != nil {
 		return fmt.Errorf("store WHMCS access: %w", err)
 	}

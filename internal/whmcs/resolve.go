@@ -267,19 +267,10 @@ func (s *Service) resolve(ctx context.Context, n *Notice) (verdict, error) {
 		v.asked = true
 	}
 	v.state, v.user, v.pool = Skipped, int64(h.User), app.Pool
-	number, none, err := h.Client.NumberOf(app.Country)
-	switch {
-	case none:
-		v.reason = ReasonNoPhone
-		return v, nil
-	case err != nil:
-		v.reason = ReasonBadPhone
-		return v, nil
-	case app.SendsTo != nil && !app.SendsTo(number.Region()):
-		v.to, v.reason = number, ReasonCountry
+	if v.to, v.reason = recipient(app, h.Client); v.reason != "" {
 		return v, nil
 	}
-	v.to = number
+	number := v.to
 	out, err := s.cfg.Store.OptedOut(ctx, app.Pool, number.Hash(s.cfg.PhoneKey))
 	if err != nil {
 		return v, err
@@ -293,6 +284,20 @@ func (s *Service) resolve(ctx context.Context, n *Notice) (verdict, error) {
 		v.text, v.reason = "", ReasonNoText
 	}
 	return v, nil
+}
+
+// recipient is whom to tell, or the reason why nobody is told.
+func recipient(app App, c *Client) (to phone.Number, reason string) {
+	to, none, err := c.NumberOf(app.Country)
+	switch {
+	case none:
+		return to, ReasonNoPhone
+	case err != nil:
+		return to, ReasonBadPhone
+	case app.SendsTo != nil && !app.SendsTo(to.Region()):
+		return to, ReasonCountry
+	}
+	return to, ""
 }
 
 // complete asks the app's WHMCS for what a hook hasn't said. The reason says why nobody can be told.

@@ -24,6 +24,7 @@ const (
 
 // documented answers as a WHMCS in order does.
 func documented(t *testing.T) http.HandlerFunc {
+	t.Helper()
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/billing/includes/api.php" || r.FormValue("identifier") != "id" || r.FormValue("secret") != "s3cr3t" || r.FormValue("accesskey") != "k" || r.FormValue("responsetype") != "json" {
 			t.Errorf("asked in another way: %s", r.URL.Path)

@@ -1,6 +1,7 @@
 package bolt_test
 
 import (
+	"errors"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -168,7 +169,7 @@ func TestNotices_ArePurgedAfter35Days(t *testing.T) {
 	accept(t, s, young)
 	c.advance(time.Millisecond)
 	gone := func(n whmcs.Notice) func() bool {
-		return func() bool { _, err := s.Notice(t.Context(), n.ID); return err == whmcs.ErrNoNotice }
+		return func() bool { _, err := s.Notice(t.Context(), n.ID); return errors.Is(err, whmcs.ErrNoNotice) }
 	}
 	for _, n := range old {
 		require.Eventually(t, gone(n), 10*time.Second, time.Millisecond)
