@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A month's invoices are announced, each until it has an answer, while API and sender are killed under them: each client
+// A month's invoices are announced, each until it has an answer, while API, sender and NATS are killed under them: each client
 // gets one notice, whatever was cut. The resolver runs in the API.
 func TestStory_EveryInvoiceIsOneNotice(t *testing.T) {
 	t.Parallel()
@@ -33,6 +33,8 @@ func TestStory_EveryInvoiceIsOneNotice(t *testing.T) {
 		w.startAPI()
 		w.sender.kill()
 		w.startSender()
+		w.nats.kill()
+		w.startNATS()
 	}
 	hooks.Wait()
 	w.untilReady() // a sender that was killed comes back a while after its notices are handed out again
@@ -59,7 +61,7 @@ func TestStory_EveryInvoiceIsOneNotice(t *testing.T) {
 		copied += messages[0].Copies - 1
 	}
 	require.LessOrEqual(t, copied, 3*(kills+1), "copies, which a phone shows once, are those in flight at a kill")
-	t.Logf("%d invoices, as many messages; API and sender killed %d times each; requests cut %d, told again %d, copies %d",
+	t.Logf("%d invoices, as many messages; API, sender and NATS killed %d times each; requests cut %d, told again %d, copies %d",
 		s.invoices, kills, s.cut.Load(), s.known.Load(), copied)
 }
 
