@@ -117,7 +117,7 @@ func (d *drainer) open(ctx context.Context, dir, sim, rootKey string) (err error
 	if err != nil {
 		return err
 	}
-	if d.jobs, err = d.broker.Jobs(ctx, job.DefaultPool, stored.ID); err != nil {
+	if d.jobs, err = d.broker.Jobs(ctx, job.DefaultPool, stored.ID, nil); err != nil {
 		return err
 	}
 	d.sender = sender.New(sender.Config{

@@ -54,7 +54,7 @@ func (n *nullSender) run(ctx context.Context, nc *nats.Conn, broker *queue.Broke
 		if s.fence, err = broker.Fence(ctx, s.id, "bench"); err != nil {
 			return fmt.Errorf("null sender: %w", err)
 		}
-		jobs, err := broker.Jobs(ctx, job.DefaultPool, s.id)
+		jobs, err := broker.Jobs(ctx, job.DefaultPool, s.id, nil)
 		if err != nil {
 			return fmt.Errorf("null sender: %w", err)
 		}

@@ -73,6 +73,8 @@ type API struct {
 	NoticesDir     string   `env:"WABEK_NOTICES_DIR" absent:"the shipped texts alone" unit:"path" doc:"Directory of the texts of WHMCS notices that go before the shipped ones, and add to them (docs/notices.md)."`
 	TrustedProxies Networks `env:"WABEK_TRUSTED_PROXIES" absent:"none" unit:"CIDR[,…]" doc:"Proxies in front of the API: what they say in X-Forwarded-For is believed. From others that header counts for nothing."`
 
+	NoticesPerMinute int `env:"WABEK_NOTICES_PER_MINUTE" envDefault:"30" unit:"notices" min:"0" max:"60000" doc:"Invoice notices and the like that one WhatsApp session sends a minute, on average; OTPs aren't held to it. 0 for no bound, which WhatsApp takes badly."`
+
 	OutboundNetworks  Networks `env:"WABEK_OUTBOUND_NETWORKS" absent:"none" unit:"CIDR[,…]" doc:"Private or otherwise special networks that callbacks may be posted to; without it they reach the public Internet alone."`
 	OutboundHosts     Hosts    `env:"WABEK_OUTBOUND_HOSTS" absent:"none" unit:"name[,…]" doc:"Names that callbacks may be posted to wherever they lead."`
 	OutboundPlainHTTP bool     `env:"WABEK_OUTBOUND_PLAIN_HTTP" envDefault:"false" unit:"true or false" doc:"Lets callbacks go to http addresses too, which anybody on the way can read."`
@@ -97,9 +99,10 @@ type Sender struct {
 	Secret         keys.Secret `env:"WABEK_SECRET" absent:"not needed with WABEK_POOL_KEYS" secret:"true" doc:"The same as the API's: stands in for WABEK_POOL_KEYS, with a warning, since it opens far more than a sender should."`
 	SecretPrevious keys.Secret `env:"WABEK_SECRET_PREVIOUS" secret:"true"`
 
-	DrainTimeout time.Duration `env:"WABEK_DRAIN_TIMEOUT" envDefault:"25s" min:"1s" max:"10m"`
-	WhatsApp     WhatsApp
-	Log          Log
+	NoticesPerMinute int           `env:"WABEK_NOTICES_PER_MINUTE" envDefault:"30" min:"0" max:"60000"`
+	DrainTimeout     time.Duration `env:"WABEK_DRAIN_TIMEOUT" envDefault:"25s" min:"1s" max:"10m"`
+	WhatsApp         WhatsApp
+	Log              Log
 
 	// SealKeys opens the jobs of the pool: from PoolKeys, or derived from the secret. Nil after LoadPair.
 	SealKeys *keys.SealKeys

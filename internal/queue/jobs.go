@@ -40,10 +40,30 @@ type Jobs struct {
 	done   chan struct{} // closed when the goroutine has ended
 
 	// What the goroutine owns.
+	notices Notices
 	waiters []*wish
 	beat    time.Time // when what is held was last kept alive
 	warned  bool
 }
+
+// Notices says when a session may take a notice, and how much it is wanted for OTPs meanwhile. Its methods are called by
+// one goroutine of a Jobs.
+type Notices interface {
+	// Wait is how long until the session may take a notice: 0 for now, below 0 for as long as nothing changes, which is
+	// looked at again within half a second.
+	Wait(now time.Time) time.Duration
+	// Took hears that the session takes one.
+	Took(now time.Time)
+	// Yields says that an OTP that any session may take had better go to another one that is free too.
+	Yields(now time.Time) bool
+}
+
+// anyTime lets a session take every notice that it can get.
+type anyTime struct{}
+
+func (anyTime) Wait(time.Time) time.Duration { return 0 }
+func (anyTime) Took(time.Time)               {}
+func (anyTime) Yields(time.Time) bool        { return false }
 
 // wish is one call of Next. Who sets taken first decides its end: the goroutine gives it a job, or Next leaves.
 type wish struct {
@@ -57,17 +77,21 @@ type madeLane struct {
 }
 
 // Jobs opens the source of a session's jobs. It lives until Close, or until the context ends; both give back
-// what nobody has taken. It needs no connection yet. Deliveries taken outlive it.
-func (b *Broker) Jobs(ctx context.Context, pool, session string) (*Jobs, error) {
+// what nobody has taken. It needs no connection yet. Deliveries taken outlive it. notices may be nil, for a session that
+// takes every notice it can get.
+func (b *Broker) Jobs(ctx context.Context, pool, session string, notices Notices) (*Jobs, error) {
 	if err := job.CheckPool(pool); err != nil {
 		return nil, fmt.Errorf("open jobs: %w", err)
 	}
 	if err := job.CheckSession(session); err != nil {
 		return nil, fmt.Errorf("open jobs: %w", err)
 	}
+	if notices == nil {
+		notices = anyTime{}
+	}
 	ctx, stop := context.WithCancel(ctx)
 	j := &Jobs{
-		b: b,
+		b: b, notices: notices,
 		lanes: [4]*lane{
 			newLane(0, job.LaneOTP, pool, session, b.o.AckWait),
 			newLane(1, job.LaneOTP, pool, job.AnySession, b.o.AckWait),
@@ -132,11 +156,18 @@ func (j *Jobs) run(ctx context.Context) {
 	tick := time.NewTicker(tickInterval)
 	defer tick.Stop()
 	renewed := j.b.renewed.wait()
+	turn := time.NewTimer(0) // when the next notice may be taken
+	defer turn.Stop()
 	for {
-		j.pump(ctx, &makers)
+		wait := j.notices.Wait(time.Now())
+		j.pump(ctx, &makers, wait)
+		if wait > 0 {
+			turn.Reset(wait)
+		}
 		select {
 		case <-ctx.Done():
 			return
+		case <-turn.C:
 		case w := <-j.wishes:
 			j.waiters = append(j.waiters, w)
 		case m := <-j.msgs:
@@ -160,10 +191,13 @@ func (j *Jobs) run(ctx context.Context) {
 	}
 }
 
-// pump gives what is held to who waits, and asks for more where somebody still does.
-func (j *Jobs) pump(ctx context.Context, makers *sync.WaitGroup) {
+// pump gives what is held to who waits, and asks for more where somebody still does. wait is how long notices must wait.
+func (j *Jobs) pump(ctx context.Context, makers *sync.WaitGroup, wait time.Duration) {
+	if wait < 0 {
+		j.letNoticesGo()
+	}
 	for len(j.waiters) > 0 {
-		if w := j.waiters[0]; w.taken.Load() || j.give(w) {
+		if w := j.waiters[0]; w.taken.Load() || j.give(w, &wait) {
 			j.waiters = j.waiters[1:]
 			continue
 		}
@@ -180,26 +214,49 @@ func (j *Jobs) pump(ctx context.Context, makers *sync.WaitGroup) {
 			makers.Go(func() { j.made <- madeLane{l, l.create(ctx, j.b.js)} })
 		case l.state != idle || len(j.waiters) == 0 || len(l.held) > 0:
 		case l.lane == job.LaneOTP:
-			l.open(j.b.nc, j.inbox, probing, now)
-		case j.noOTP():
-			l.open(j.b.nc, j.inbox, waiting, now)
+			j.open(l, probing, now)
+		case j.noOTP() && wait == 0:
+			j.open(l, waiting, now)
 		}
 	}
 }
 
+// open sends a request for a lane's next job.
+func (j *Jobs) open(l *lane, state laneState, now time.Time) {
+	l.open(j.b.nc, j.inbox, state, j.notices.Yields(now), now)
+}
+
+// letNoticesGo gives notices back that are held, for sessions that may take them.
+func (j *Jobs) letNoticesGo() {
+	for _, l := range j.lanes {
+		if l.lane != job.LaneNotice {
+			continue
+		}
+		for _, d := range l.held {
+			_ = d.Retry(0) // else it comes back after the ack wait
+		}
+		l.held = nil
+	}
+}
+
 // give hands the first job in order to a waiter, and says whether that is served now. It is false where there is
-// no job, or only a notice whose turn isn't sure yet.
-func (j *Jobs) give(w *wish) bool {
+// no job, or only a notice whose turn it isn't, or isn't surely. It raises wait where it gives one.
+func (j *Jobs) give(w *wish, wait *time.Duration) bool {
 	for _, l := range j.lanes {
 		if len(l.held) == 0 {
 			continue
 		}
-		if l.lane == job.LaneNotice && !j.noOTP() {
+		if l.lane == job.LaneNotice && (*wait != 0 || !j.noOTP()) {
 			return false
 		}
 		if w.taken.CompareAndSwap(false, true) {
 			w.got <- l.held[0]
 			l.held = l.held[1:]
+			if l.lane == job.LaneNotice {
+				now := time.Now()
+				j.notices.Took(now)
+				*wait = j.notices.Wait(now)
+			}
 		}
 		return true
 	}
@@ -257,7 +314,7 @@ func (j *Jobs) answered(m *nats.Msg, token string) {
 		case l.state == waiting:
 			l.state = idle
 		case len(j.waiters) > 0:
-			l.open(j.b.nc, j.inbox, waiting, now)
+			j.open(l, waiting, now)
 		default:
 			l.state = idle
 		}

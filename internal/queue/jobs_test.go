@@ -143,7 +143,7 @@ func TestJobs_KeepsWhatArrivesWhileNobodyWaitsAndGivesTheHighestFirst(t *testing
 		return inFlight(t, nc, "WABEK_OTP") == 2 && inFlight(t, nc, "WABEK_NOTICE") == 1
 	}, patient, 5*time.Millisecond)
 	// Held for longer than the ack wait: kept alive, not delivered to another.
-	rival, err := b.Jobs(context.Background(), pool, other)
+	rival, err := b.Jobs(context.Background(), pool, other, nil)
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(context.Background(), 2500*time.Millisecond)
 	defer cancel()
@@ -164,7 +164,7 @@ func TestJobs_CloseGivesBackWhatNobodyTook(t *testing.T) {
 	nc := connect(t, serve(t))
 	b := run(t, nc, queue.Options{AckWait: time.Hour})
 	ready(t, b)
-	j, err := b.Jobs(context.Background(), pool, session)
+	j, err := b.Jobs(context.Background(), pool, session, nil)
 	require.NoError(t, err)
 	settle(t, nc, j)
 	require.NoError(t, publish(t, b, otp("job-1"))) // arrives, held or still on its way
@@ -399,8 +399,8 @@ func TestJobs_PassesOverWhatItCannotRead(t *testing.T) {
 func TestJobs_RefusesNamesThatCannotStandInASubject(t *testing.T) {
 	t.Parallel()
 	b := setup(t, queue.Options{})
-	_, err := b.Jobs(context.Background(), "*", session)
+	_, err := b.Jobs(context.Background(), "*", session, nil)
 	require.ErrorIs(t, err, job.ErrName)
-	_, err = b.Jobs(context.Background(), pool, ">")
+	_, err = b.Jobs(context.Background(), pool, ">", nil)
 	require.ErrorIs(t, err, job.ErrName)
 }

@@ -24,8 +24,14 @@ const (
 
 // Requests to a consumer for one job. The probe answers at once, the pull when there is one.
 const (
-	probeRequest = `{"batch":1,"no_wait":true}`
-	pullRequest  = `{"batch":1,"expires":5000000000,"idle_heartbeat":1000000000}`
+	probeRequest = `{"batch":1,"no_wait":true`
+	pullRequest  = `{"batch":1,"expires":5000000000,"idle_heartbeat":1000000000`
+	// What ends them. Where several sessions wait for an OTP, the server gives it to one of those that don't yield: they
+	// are free, or about to be, while one that yields may be in the middle of a notice (nats-server 2.12 and later).
+	requestEnd    = `}`
+	requestWanted = `,"group":"` + freeGroup + `","priority":0}`
+	requestYields = `,"group":"` + freeGroup + `","priority":5}`
+	freeGroup     = "free"
 )
 
 // laneState is what a lane is doing.
@@ -73,6 +79,9 @@ func newLane(index int, l job.Lane, pool, target string, ackWait time.Duration) 
 		// session isn't. One in memory is gone after a restart of the server, and is made again.
 		MemoryStorage: target != job.AnySession,
 	}
+	if l == job.LaneOTP && target == job.AnySession {
+		cfg.PriorityPolicy, cfg.PriorityGroups = jetstream.PriorityPolicyPrioritized, []string{freeGroup}
+	}
 	return &lane{
 		index: index, lane: l, pool: pool, stream: stream, config: cfg,
 		next:  "$JS.API.CONSUMER.MSG.NEXT." + stream + "." + cfg.Durable,
@@ -91,11 +100,19 @@ func (l *lane) create(ctx context.Context, js jetstream.JetStream) error {
 }
 
 // open sends a request. Its answers come to inbox.<index>.<gen>, the job itself under its own subject.
-func (l *lane) open(nc *nats.Conn, inbox string, state laneState, now time.Time) {
+func (l *lane) open(nc *nats.Conn, inbox string, state laneState, yields bool, now time.Time) {
 	l.gen++
 	request := pullRequest
 	if state == probing {
 		request = probeRequest
+	}
+	switch {
+	case len(l.config.PriorityGroups) == 0:
+		request += requestEnd
+	case yields:
+		request += requestYields
+	default:
+		request += requestWanted
 	}
 	reply := inbox + strconv.Itoa(l.index) + "." + strconv.FormatUint(l.gen, 10)
 	if err := nc.PublishRequest(l.next, reply, []byte(request)); err != nil {

@@ -163,7 +163,7 @@ func publishFor(tb testing.TB, b *queue.Broker, e job.Envelope, left time.Durati
 
 func open(tb testing.TB, b *queue.Broker, name string) *queue.Jobs {
 	tb.Helper()
-	j, err := b.Jobs(context.Background(), pool, name)
+	j, err := b.Jobs(context.Background(), pool, name, nil)
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, j.Close()) })
 	return j

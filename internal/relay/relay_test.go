@@ -147,7 +147,7 @@ func (n *node) issue(digits string) otp.ID {
 // jobs opens a sender's source of jobs on this queue.
 func (n *node) jobs() *queue.Jobs {
 	n.t.Helper()
-	jobs, err := n.broker.Jobs(context.Background(), job.DefaultPool, session)
+	jobs, err := n.broker.Jobs(context.Background(), job.DefaultPool, session, nil)
 	require.NoError(n.t, err)
 	n.t.Cleanup(func() { require.NoError(n.t, jobs.Close()) })
 	return jobs

@@ -32,7 +32,7 @@ type node struct {
 func (k *kit) run(session sender.Session, change ...func(*node, *sender.Config)) *node {
 	k.t.Helper()
 	n := &node{k: k, line: k.connect(), ends: make(chan end, 1000), beats: make(chan job.ID, 1000), over: make(chan error, 1)}
-	jobs, err := n.line.Jobs(context.Background(), job.DefaultPool, session.ID())
+	jobs, err := n.line.Jobs(context.Background(), job.DefaultPool, session.ID(), nil)
 	require.NoError(k.t, err)
 	n.jobs = jobs
 	cfg := sender.Config{

@@ -20,7 +20,7 @@ import (
 // gets one notice, whatever was cut. The resolver runs in the API.
 func TestStory_EveryInvoiceIsOneNotice(t *testing.T) {
 	t.Parallel()
-	w := startAll(t)
+	w := startAll(t, "WABEK_NOTICES_PER_MINUTE=0")
 	s := &noticeStory{t: t, w: w, invoices: int64(inLongForm(50_000, 300))}
 	var hooks sync.WaitGroup
 	for range 16 {

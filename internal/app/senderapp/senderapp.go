@@ -30,9 +30,11 @@ type Options struct {
 	// ShowQR shows a code to scan while no session is paired. Nil: the session must be paired by another program,
 	// and is waited for.
 	ShowQR func(whatsapp.QRCode)
-	Drain  time.Duration // how long jobs under way may take once the App is to stop
-	Now    func() time.Time
-	Logger *slog.Logger
+	// NoticesPerMinute is the pace of notices, 0 for no bound.
+	NoticesPerMinute int
+	Drain            time.Duration // how long jobs under way may take once the App is to stop
+	Now              func() time.Time
+	Logger           *slog.Logger
 }
 
 const (
@@ -207,7 +209,13 @@ func (a *App) runSession(ctx context.Context, devices *whatsapp.Devices, stored 
 	if err != nil {
 		return err
 	}
-	jobs, err := a.o.Broker.Jobs(ctx, a.o.Pool, stored.ID)
+	others := newMates(a.o.Pool, stored.ID, a.o.Now)
+	stopListening, err := a.o.Broker.Heartbeats(others.beat)
+	if err != nil {
+		return err
+	}
+	defer stopListening()
+	jobs, err := a.o.Broker.Jobs(ctx, a.o.Pool, stored.ID, sender.NewNoticePace(a.o.NoticesPerMinute, others.kept, others.alone))
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,141 @@
+package queue_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"wabek/internal/job"
+	"wabek/internal/queue"
+)
+
+// rule is a queue.Notices that a test changes.
+type rule struct {
+	mu     sync.Mutex
+	wait   time.Duration
+	after  time.Duration // what wait becomes when a notice is taken
+	yields bool
+	took   int
+}
+
+func (r *rule) Wait(time.Time) time.Duration { r.mu.Lock(); defer r.mu.Unlock(); return r.wait }
+func (r *rule) Yields(time.Time) bool        { r.mu.Lock(); defer r.mu.Unlock(); return r.yields }
+func (r *rule) Took(time.Time)               { r.mu.Lock(); defer r.mu.Unlock(); r.took++; r.wait = r.after }
+
+func (r *rule) set(wait time.Duration) { r.mu.Lock(); defer r.mu.Unlock(); r.wait = wait }
+
+func openWith(t *testing.T, b *queue.Broker, name string, r *rule) *queue.Jobs {
+	t.Helper()
+	j, err := b.Jobs(context.Background(), pool, name, r)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, j.Close()) })
+	return j
+}
+
+// A session that may take no notice takes OTPs, however many notices wait; and a notice as soon as it may.
+func TestNotices_WaitForTheirTurnAndOTPsDoNot(t *testing.T) {
+	t.Parallel()
+	b := setup(t, queue.Options{AckWait: time.Hour})
+	r := &rule{wait: -1, after: -1}
+	j := openWith(t, b, session, r)
+	for i := range 5 {
+		require.NoError(t, publish(t, b, notice(fmt.Sprint("n-", i))))
+		require.NoError(t, publish(t, b, own(notice(fmt.Sprint("own-", i)))))
+	}
+	for i := range 5 {
+		require.NoError(t, publish(t, b, otp(fmt.Sprint("o-", i))))
+		require.Equal(t, job.ID(fmt.Sprint("o-", i)), nextID(t, j))
+	}
+	got := make(chan job.ID, 1)
+	go func() { got <- nextID(t, j) }()
+	r.set(0)
+	require.Contains(t, []job.ID{"own-0", "n-0"}, <-got)
+	require.Equal(t, 1, r.took)
+	require.NoError(t, publish(t, b, otp("o-5")))
+	require.Equal(t, job.ID("o-5"), nextID(t, j), "one turn is one notice")
+}
+
+// A notice that a session holds when its turn is over goes to another one, long before the ack wait is.
+func TestNotices_ThatAreHeldGoToWhoMayTakeThem(t *testing.T) {
+	t.Parallel()
+	nc := connect(t, serve(t))
+	b := run(t, nc, queue.Options{AckWait: time.Hour})
+	ready(t, b)
+	r := &rule{}
+	j := openWith(t, b, session, r)
+	settle(t, nc, j)
+	require.NoError(t, publish(t, b, notice("n-1")))
+	require.Eventually(t, func() bool { return inFlight(t, nc, "WABEK_NOTICE") == 1 }, patient, 5*time.Millisecond)
+	r.set(-1)
+	require.Equal(t, job.ID("n-1"), nextID(t, open(t, b, other)))
+}
+
+// Of two sessions that wait, the one that doesn't yield gets each OTP; the other one gets what that one leaves.
+func TestOTPs_GoToWhoDoesNotYield(t *testing.T) {
+	t.Parallel()
+	nc := connect(t, serve(t))
+	b := run(t, nc, queue.Options{AckWait: time.Hour})
+	ready(t, b)
+	busy, free := openWith(t, b, session, &rule{yields: true}), openWith(t, b, other, &rule{})
+	type taken struct {
+		by string
+		id job.ID
+	}
+	got := make(chan taken, 100)
+	ctx, cancel := context.WithCancel(t.Context())
+	var takers sync.WaitGroup
+	defer takers.Wait()
+	defer cancel()
+	take := func(by string, j *queue.Jobs) {
+		d, err := j.Next(ctx)
+		if err != nil {
+			return
+		}
+		_ = d.Ack()
+		got <- taken{by, d.Job().ID}
+	}
+	takers.Go(func() { take("busy", busy) })
+	waiters(t, nc, 1)
+	for i := range 20 {
+		takers.Go(func() { take("free", free) })
+		waiters(t, nc, 2)
+		require.NoError(t, publish(t, b, otp(fmt.Sprint("o-", i))))
+		require.Equal(t, taken{"free", job.ID(fmt.Sprint("o-", i))}, <-got)
+	}
+	require.NoError(t, publish(t, b, otp("last")))
+	require.Equal(t, taken{"busy", "last"}, <-got)
+}
+
+// waiters waits until so many sessions wait for an OTP.
+func waiters(t *testing.T, nc *nats.Conn, n int) {
+	t.Helper()
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		c, err := js.Consumer(within(t), "WABEK_OTP", "any-"+pool)
+		return err == nil && c.CachedInfo().NumWaiting == n
+	}, patient, time.Millisecond)
+}
+
+// A consumer that an older wabek made has no groups. It is given them, and loses nothing.
+func TestJobs_AConsumerOfAnOlderWabekIsBroughtUpToDate(t *testing.T) {
+	t.Parallel()
+	nc := connect(t, serve(t))
+	b := run(t, nc, queue.Options{AckWait: time.Hour})
+	ready(t, b)
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	_, err = js.CreateConsumer(within(t), "WABEK_OTP", jetstream.ConsumerConfig{
+		Durable: "any-" + pool, FilterSubject: "wabek.job.otp." + pool + ".any.*", AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Hour,
+		MaxDeliver: -1, MaxAckPending: 10_000, MaxWaiting: 8192,
+	})
+	require.NoError(t, err)
+	require.NoError(t, publish(t, b, otp("waited")))
+	require.Equal(t, job.ID("waited"), nextID(t, open(t, b, session)))
+}
