@@ -1,0 +1,10 @@
+<?php
+
+declare(strict_types=1);
+
+// phpcs:disable PSR1.Files.SideEffects -- an entry point
+define('CLIENTAREA', true);
+
+require __DIR__ . '/init.php';
+
+(new WHMCS\Standin\Area(false))->page();
