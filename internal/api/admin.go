@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -17,7 +18,7 @@ import (
 	"wabek/internal/phone"
 )
 
-// The admin API: apps, their keys, and phones that are locked. Each request is one line of the log, with the key's id.
+// The admin API: apps, their keys, and phones that are locked. Each change is one line of the log, with the key's id.
 
 // AppView is an app as the admin API shows it.
 type AppView struct {
@@ -122,8 +123,12 @@ func (s *Server) audited(h func(echo.Context, apps.Caller) error) func(echo.Cont
 	return func(c echo.Context, by apps.Caller) error {
 		err := h(c, by)
 		if c.Request().Method != http.MethodGet {
+			app, key := c.Param("app"), c.Param("key")
+			if err != nil { // then it may be anything, like a whole key where its id belongs
+				app, key = "", ""
+			}
 			s.o.Logger.InfoContext(c.Request().Context(), "administration", "method", c.Request().Method, "route", c.Path(),
-				"app", c.Param("app"), "key", c.Param("key"), "by", by.Key.ID, "done", err == nil)
+				"app", app, "key", key, "by", by.Key.ID, "done", err == nil)
 		}
 		return adminProblem(err)
 	}
@@ -182,7 +187,7 @@ func (s *Server) changeApp(c echo.Context, _ apps.Caller) error {
 }
 
 func (s *Server) saveApp(c echo.Context, name string, own apps.Settings, create bool) error {
-	if create && own.TestNumbers != nil {
+	if own.TestNumbers != nil {
 		return invalid("testNumbers", "testNumbers are set one by one, by POST /api/v1/admin/apps/{app}/test-numbers.")
 	}
 	if own.CallbackURL != nil && *own.CallbackURL != "" {
@@ -330,7 +335,7 @@ func (s *Server) revokeKey(c echo.Context, _ apps.Caller) error {
 func (s *Server) bindStrictly(c echo.Context, into any) error {
 	x := s.scratch.Get().(*scratch) //nolint:forcetypeassert // its New makes nothing else
 	defer s.scratch.Put(x)
-	body, err := x.read(c.Request())
+	body, err := x.object(c.Request())
 	if err != nil {
 		return err
 	}
@@ -342,7 +347,7 @@ func (s *Server) bindStrictly(c echo.Context, into any) error {
 		}
 		return unreadable(err)
 	}
-	if dec.More() {
+	if _, err := dec.Token(); err != io.EOF {
 		return &problem{code: CodeInvalidJSON, detail: "Something follows the JSON object."}
 	}
 	return nil

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"runtime"
 	"runtime/debug"
@@ -109,8 +108,7 @@ func (s *Server) log(c echo.Context, err error, id string, start time.Time) {
 		slog.Duration("took", time.Since(start)), slog.String("request_id", id),
 	}
 	if p != nil {
-		host, _, _ := net.SplitHostPort(c.Request().RemoteAddr)
-		attrs = append(attrs, slog.String("code", string(p.kind().code)), slog.String("remote", host))
+		attrs = append(attrs, slog.String("code", string(p.kind().code)), slog.Any("remote", s.remote(c.Request())))
 		if p.field != "" {
 			attrs = append(attrs, slog.String("field", p.field))
 		}

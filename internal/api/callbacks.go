@@ -9,6 +9,7 @@ import (
 
 	"wabek/internal/apps"
 	"wabek/internal/callback"
+	"wabek/internal/job"
 )
 
 // CallbackView is where an app's callbacks go, and what they are signed with.
@@ -92,7 +93,7 @@ func (s *Server) listLetters(c echo.Context, _ apps.Caller) error {
 	}
 	letters, err := s.o.Callbacks.Dead(c.Request().Context(), a.Name, after, letterPage)
 	if err != nil {
-		return &problem{code: CodeQueueUnavailable, cause: err}
+		return lettersAway(err)
 	}
 	list := []LetterView{}
 	for _, l := range letters {
@@ -141,12 +142,21 @@ func (s *Server) discardLetters(c echo.Context, _ apps.Caller) error {
 	return s.counted(c, n, err)
 }
 
+// lettersAway is the problem where the queue, which keeps the letters, doesn't answer.
+func lettersAway(err error) error {
+	return &problem{code: CodeQueueUnavailable, detail: "Dead letters are in the queue, which can't be reached: no API runs, or NATS is away.", cause: err}
+}
+
 func (s *Server) counted(c echo.Context, n int, err error) error {
 	switch {
-	case errors.Is(err, callback.ErrNoLetter):
+	case errors.Is(err, callback.ErrNoLetter), errors.Is(err, job.ErrName):
 		return &problem{code: CodeNotFound, detail: "There is no such dead letter."}
+	case errors.Is(err, callback.ErrWaits):
+		return &problem{code: CodeConflict, detail: "The callback of this letter waits to be posted already."}
+	case errors.Is(err, callback.ErrBacklog):
+		return &problem{code: CodeConflict, detail: "Too many callbacks of the app wait to be posted; replay when there are less."}
 	case err != nil:
-		return &problem{code: CodeQueueUnavailable, cause: err}
+		return lettersAway(err)
 	}
 	return s.json(c, http.StatusOK, map[string]any{"success": true, "count": n})
 }

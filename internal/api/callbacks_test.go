@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"wabek/internal/callback"
+	"wabek/internal/job"
 )
 
 // letters are dead ones, in memory; package callback tests the real ones.
@@ -36,6 +38,16 @@ func (l *letters) Dead(_ context.Context, _ string, after uint64, limit int) (pa
 }
 
 func (l *letters) Replay(_ context.Context, app, id string) error {
+	switch id {
+	case "waits":
+		return callback.ErrWaits
+	case "backlog":
+		return callback.ErrBacklog
+	case "Not An Id":
+		return fmt.Errorf("replay callback: %w", job.ErrName)
+	case "away":
+		return errors.New("the queue is away")
+	}
 	n, _ := l.Purge(context.Background(), app, id)
 	if n == 0 {
 		return callback.ErrNoLetter
@@ -106,6 +118,16 @@ func TestCallbacks_DeadLetters(t *testing.T) {
 	_, doc = b.call("POST "+callbackOfShop+"/dead/replay", `{}`)
 	require.Equal(t, document{"success": true, "count": 95.0}, doc)
 	require.Empty(t, list(""))
+}
+
+func TestCallbacks_WhyALetterIsNotReplayed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.call("POST /api/v1/admin/apps", `{"name":"shop"}`)
+	for id, want := range map[string]string{"waits": "conflict", "backlog": "conflict", "Not An Id": "not_found", "away": "queue_unavailable"} {
+		_, doc := b.call("POST "+callbackOfShop+"/dead/replay", `{"id":"`+id+`"}`)
+		require.Equal(t, want, doc["code"], id)
+	}
 }
 
 // Neither what waits nor how its WHMCS is asked outlives an app: the next one of its name is somebody else's.

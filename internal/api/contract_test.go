@@ -394,3 +394,62 @@ func TestLimits_AreExactHoweverManyAskAtOnce(t *testing.T) {
 		return fmt.Sprintf(`{"phone":"+9055513%05d","purpose":"login","ip":"203.0.113.9"}`, i)
 	}))
 }
+
+func TestAdmin_ABodyIsOneObject(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.app("shop", apps.Settings{Title: new("Shop")})
+	for _, body := range []string{"", "null", "[]", `"x"`, `{"title":"Mine"}}`, `{"title":"Mine"}]`, `{"title":"Mine"}{}`, `{"title":"Mine"} x`, `{"title":"Mine"`} {
+		status, doc := b.call("PUT /api/v1/admin/apps/shop", body)
+		require.Equal(t, http.StatusBadRequest, status, body)
+		require.Equal(t, "invalid_json", doc["code"], body)
+	}
+	require.Contains(t, b.do(http.MethodGet, "/api/v1/admin/apps/shop", "").body, `"title":"Shop"`)
+	status, doc := b.call("PUT /api/v1/admin/apps/shop", `{"testNumbers":{"x":"424242"}}`)
+	require.Equal(t, http.StatusBadRequest, status)
+	require.Equal(t, "testNumbers", doc["field"])
+	require.Equal(t, http.StatusOK, b.do(http.MethodPut, "/api/v1/admin/apps/shop", " {\"title\":\"Mine\"} \r\n").status)
+}
+
+// Whoever revokes a key by the whole of it finds none of that name, and the key is still good.
+func TestAdmin_NoKeyGetsIntoTheLog(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	key := b.app("shop", apps.Settings{})
+	require.Equal(t, http.StatusNotFound, b.do(http.MethodDelete, "/api/v1/admin/keys/"+key, "").status)
+	require.NotContains(t, b.log.String(), key)
+	id := strings.Split(key, "_")[1]
+	require.Equal(t, http.StatusOK, b.do(http.MethodDelete, "/api/v1/admin/keys/"+id, "").status)
+	require.Contains(t, b.log.String(), `"key":"`+id+`"`)
+}
+
+func TestLimits_ARefusalForAnotherReasonUsesNothingUp(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	key := b.app("shop", apps.Settings{RatePerSecond: new(0.001), Burst: new(1)})
+	b.policy.refusal = &api.Refusal{Code: api.CodeNoSession}
+	status, _ := b.call(postOTP, goodIssue, "X-API-Key", key)
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	b.policy.refusal = nil
+	b.newID(goodIssue, "X-API-Key", key)
+}
+
+func TestMount_OtherMethodsOfThePagesAreProblems(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.server.Mount(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }), func() string { return "" })
+	for _, path := range []string{"/", "/console"} {
+		require.Equal(t, http.StatusNoContent, b.do(http.MethodGet, path, "").status)
+		a := b.do(http.MethodPost, path, goodIssue)
+		require.Equal(t, http.StatusMethodNotAllowed, a.status)
+		require.Equal(t, "application/problem+json", a.header.Get("Content-Type"))
+	}
+}
+
+// The log says who asked, as far as a trusted proxy tells.
+func TestLog_HasTheAddressOfTheClient(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(o *api.Options) { o.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} })
+	b.do(http.MethodPost, "/api/v1/otp", goodIssue, "X-API-Key", "wrong", "X-Forwarded-For", "203.0.113.7")
+	require.Contains(t, b.log.String(), `"remote":"203.0.113.7"`)
+}

@@ -30,11 +30,11 @@ type Update struct {
 	View View
 }
 
-// Follow tells of an OTP of an app: at once how it is, or with after above 0 each state that stands behind it in the
+// Follow tells of an OTP of an app: at once how it is, or where after isn't nil each state that stands behind it in the
 // stream of statuses, then each change, until ctx ends or a minute after the OTP's expiry. The channel is closed then.
 // States only rise, and one that was passed quickly may be passed over. Errors: otp.ErrNoRecord, status.ErrFull, and
 // those of the record store.
-func (s *Server) Follow(ctx context.Context, app string, id otp.ID, after uint64) (<-chan Update, error) {
+func (s *Server) Follow(ctx context.Context, app string, id otp.ID, after *uint64) (<-chan Update, error) {
 	if _, err := s.o.OTPs.Find(ctx, app, id); err != nil {
 		return nil, err
 	}
@@ -48,7 +48,7 @@ func (s *Server) Follow(ctx context.Context, app string, id otp.ID, after uint64
 		return nil, err
 	}
 	updates := make(chan Update)
-	f := &follower{s: s, app: app, id: id, seq: after, record: record, updates: updates}
+	f := &follower{s: s, app: app, id: id, after: after, record: record, updates: updates}
 	s.following.Go(func() {
 		defer stop()
 		defer close(updates)
@@ -62,7 +62,8 @@ type follower struct {
 	s       *Server
 	app     string
 	id      otp.ID
-	seq     uint64
+	after   *uint64 // what the client has had; nil: nothing
+	seq     uint64  // of the latest status
 	record  otp.Record
 	last    View
 	updates chan<- Update
@@ -81,8 +82,8 @@ func (f *follower) run(ctx context.Context, news <-chan status.News) {
 		select {
 		case n := <-news:
 			ok = f.hear(ctx, n)
-		case <-timer.C:
-			ok = !f.s.o.Now().After(f.record.Expires.Add(afterExpiry)) && f.tell(ctx, false)
+		case <-timer.C: // the record is read: a request that ended early has changed it without a word
+			ok = !f.s.o.Now().After(f.record.Expires.Add(afterExpiry)) && f.hear(ctx, status.News{})
 		case <-ctx.Done():
 		}
 		timer.Stop()
@@ -110,10 +111,14 @@ func (f *follower) catchUp(ctx context.Context) bool {
 	if err != nil {
 		history = nil // the queue is away: the record is what is known
 	}
-	known, after, told := f.record, f.seq, false
+	known, told := f.record, false
 	f.record.Delivery, f.record.Reason = job.Queued, ""
+	f.record.SentAt, f.record.DeliveredAt, f.record.ReadAt, f.record.EndedAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	if f.after != nil {
+		f.seq = *f.after
+	}
 	for _, st := range history {
-		if f.take(st); after == 0 || st.Seq <= after {
+		if f.take(st); f.after == nil || st.Seq <= *f.after {
 			continue
 		}
 		if told = true; !f.tell(ctx, false) {
@@ -191,11 +196,13 @@ func (s *Server) events(c echo.Context, by apps.Caller) error {
 	if err != nil {
 		return err
 	}
-	var after uint64
+	var after *uint64
 	if sent := c.Request().Header.Get("Last-Event-ID"); sent != "" {
-		if after, err = strconv.ParseUint(sent, 10, 64); err != nil {
+		seq, err := strconv.ParseUint(sent, 10, 64)
+		if err != nil {
 			return invalid("Last-Event-ID", "The header Last-Event-ID must be the id of an event of this stream.")
 		}
+		after = &seq
 	}
 	ctx, cancel := context.WithCancel(c.Request().Context())
 	defer cancel()
@@ -213,6 +220,9 @@ func (s *Server) events(c echo.Context, by apps.Caller) error {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
 	c.Response().WriteHeader(http.StatusOK)
+	if !writeEvent(c.Response(), nil) { // the client needn't wait for the queue to know that it is heard
+		return nil
+	}
 	tick := time.NewTicker(keepAlive)
 	defer tick.Stop()
 	for {
@@ -229,6 +239,9 @@ func (s *Server) events(c echo.Context, by apps.Caller) error {
 			event = fmt.Appendf(nil, "event: status\nid: %d\ndata: %s\n\n", u.Seq, data)
 		case <-tick.C:
 			event = []byte(": still here\n\n")
+		}
+		if _, err := s.authenticate(c.Request()); err != nil {
+			return nil // its key was revoked, or has expired
 		}
 		if !writeEvent(c.Response(), event) {
 			return nil // the client has gone

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"wabek/internal/api"
+	"wabek/internal/apps"
 	"wabek/internal/job"
 )
 
@@ -148,4 +151,99 @@ func TestEvents_HaveABound(t *testing.T) {
 	}
 	require.Equal(t, http.StatusServiceUnavailable, b.follow(id).body.StatusCode)
 	require.Equal(t, http.StatusNotFound, b.do(http.MethodGet, "/api/v1/otp/01999999-9999-7999-8999-999999999999/events", "").status)
+}
+
+// What is told again is told as it was: not with times of what came later.
+func TestEvents_AStateThatIsToldAgainHasNoLaterTimes(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := b.issue()
+	for _, state := range []job.State{job.Sending, job.Sent, job.Delivered} {
+		b.says(job.Status{Job: job.ID(id), State: state})
+	}
+	require.NoError(t, b.store.Apply(t.Context(), b.stream))
+	s := b.follow(id, "Last-Event-ID", "1")
+	sent := s.want("2", "sent", "open")
+	require.Contains(t, sent.data, "sentAt")
+	require.NotContains(t, sent.data, "deliveredAt", "an acknowledgement is no receipt")
+	require.Contains(t, s.want("3", "delivered", "open").data, "deliveredAt")
+}
+
+func TestEvents_GoOnFromBeforeTheFirstStatus(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := b.issue()
+	b.follow(id).want("0", "queued", "open")
+	b.says(job.Status{Job: job.ID(id), State: job.Sending})
+	b.says(job.Status{Job: job.ID(id), State: job.Sent})
+	s := b.follow(id, "Last-Event-ID", "0")
+	s.want("1", "sending", "open")
+	s.want("2", "sent", "open")
+}
+
+func TestEvents_AnOTPThatIsIssuedAgainIsToldAtOnce(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	key := b.app("shop", apps.Settings{Reissue: new(apps.Same)})
+	id := b.newID(goodIssue, "X-API-Key", key)
+	s := b.follow(id, "X-API-Key", key)
+	s.want("0", "queued", "open")
+	b.says(job.Status{Job: job.ID(id), State: job.Sent})
+	s.want("1", "sent", "open")
+	require.Equal(t, id, b.newID(goodIssue, "X-API-Key", key))
+	require.EqualValues(t, 2, s.want("1", "queued", "open").data["sends"])
+}
+
+// deaf tells nobody that an OTP has changed, as where a request ended before it could.
+type deaf struct{ api.Live }
+
+func (deaf) Nudge(string) {}
+
+func TestEvents_AtTheExpiryTheRecordSaysHowItEnded(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(o *api.Options) { o.Live = deaf{o.Live} })
+	id := b.issue()
+	b.after(10*time.Minute - 50*time.Millisecond)
+	s := b.follow(id)
+	s.want("0", "queued", "open")
+	require.JSONEq(t, `{"valid":true}`, b.verify(id, b.code()))
+	b.after(50 * time.Millisecond)
+	s.want("0", "queued", "verified")
+}
+
+func TestEvents_EndWithTheirKey(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, key, err := b.apps.CreateKey(t.Context(), apps.NewKey{App: "default", Scopes: []apps.Scope{apps.ScopeRead}})
+	require.NoError(t, err)
+	id := b.issue()
+	s := b.follow(id, "X-API-Key", key)
+	s.want("0", "queued", "open")
+	require.NoError(t, b.apps.RevokeKey(t.Context(), strings.Split(key, "_")[1]))
+	b.says(job.Status{Job: job.ID(id), State: job.Sent})
+	e, more := s.next()
+	require.False(t, more, "a revoked key is told nothing more: %v", e.data)
+}
+
+// slowDeliveries is a queue that doesn't answer.
+type slowDeliveries struct {
+	api.Deliveries
+	letGo chan struct{}
+}
+
+func (d slowDeliveries) History(ctx context.Context, pool string, id job.ID, after uint64) ([]job.Status, error) {
+	<-d.letGo
+	return d.Deliveries.History(ctx, pool, id, after)
+}
+
+func TestEvents_BeginAtOnceThoughTheQueueIsSlow(t *testing.T) {
+	t.Parallel()
+	slow := slowDeliveries{letGo: make(chan struct{})}
+	b := setup(t, func(o *api.Options) {
+		slow.Deliveries = o.Deliveries
+		o.Deliveries = slow
+	})
+	s := b.follow(b.issue()) // which waits for the headers
+	close(slow.letGo)
+	s.want("0", "queued", "open")
 }

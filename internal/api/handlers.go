@@ -40,6 +40,9 @@ func (s *Server) issue(c echo.Context, by apps.Caller) error {
 		return s.answered(c, err)
 	}
 	s.trace(c, "otp issued", issued.ID)
+	if request.Resend { // it may be one that somebody follows
+		s.o.Live.Nudge(issued.ID.String())
+	}
 	x.answer = appendIssued(x.answer[:0], issued)
 	return s.ok(c, x.answer)
 }
@@ -49,10 +52,10 @@ func (s *Server) admit(r *otp.Request, q *issueRequest, app *apps.App) error {
 	if (len(app.Allow) > 0 || len(app.Deny) > 0) && !app.SendsTo(r.Phone.Region()) {
 		return &problem{code: CodeCountry, field: "phone"}
 	}
-	if err := s.o.Limiter.Admit(app, q.address); err != nil {
+	if err := s.o.Admission.Admit(r.Pool); err != nil {
 		return err
 	}
-	return s.o.Admission.Admit(r.Pool)
+	return s.o.Limiter.Admit(app, q.address) // last: it counts
 }
 
 // verify is POST /api/v1/otp-verify.

@@ -152,7 +152,7 @@ func driveApps(b *bundle) {
 		b.call(request, "")
 	}
 	for _, what := range []string{"/callback/dead/replay", "/callback/dead/discard"} {
-		for _, body := range []string{`{"id":"a"}`, `{}`, `{"ids":"a"}`, `{"id":"` + strings.Repeat("x", 17<<10) + `"}`} {
+		for _, body := range []string{`{"id":"a"}`, `{}`, `{"id":"waits"}`, `{"ids":"a"}`, `{"id":"` + strings.Repeat("x", 17<<10) + `"}`} {
 			b.call("POST "+app+what, body)
 		}
 	}

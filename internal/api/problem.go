@@ -73,7 +73,7 @@ var catalogue = []kind{
 		"`field` names the field and `detail` says what it must look like. `phone`: international form, a plus, the country code and the number, like `+905551234567`; " +
 			"spaces, dots, dashes and brackets may part the digits. `purpose`: 1 to 64 of the letters a–z and A–Z, digits, space, `_`, `-`, `.` and `:`. " +
 			"`otp_id`: the `otpId` that `POST /api/v1/otp` answered. `otp`: the code, a string of 1 to 32 characters, not a number, since it may begin with a zero. " +
-			"Fields that aren't known are ignored.",
+			"Fields that aren't known are ignored, but for those of the admin API: a setting that is misspelt must not be passed over.",
 	},
 	{
 		CodeUnauthorized, http.StatusUnauthorized, "The API key is missing or wrong",
@@ -101,7 +101,7 @@ var catalogue = []kind{
 	{
 		CodeNotFound, http.StatusNotFound, "No such address",
 		"There is nothing at this address; the API is at /api/v1/otp and /api/v1/otp-verify.",
-		"Check the path, and that it has no slash at its end. `/docs` lists them all.",
+		"Check the path, and that it has no slash at its end. `/docs` lists them all. The admin API answers so too where there is no app, key or dead letter of that name.",
 	},
 	{
 		CodeOTPNotFound, http.StatusNotFound, "No such OTP",
@@ -121,7 +121,7 @@ var catalogue = []kind{
 	{
 		CodeConflict, http.StatusConflict, "That can't be done as things are",
 		"The request contradicts what is there.",
-		"Only the admin API answers so: an app of that name exists already, or the default app was to be deleted.",
+		"Only the admin API answers so; `detail` says why: an app of that name exists already, the default app was to be deleted, no server runs that a sign-in link could lead to, or the callback of a dead letter can't join those that wait.",
 	},
 	{
 		CodeNotResendable, http.StatusConflict, "The notice can't be sent again",
@@ -148,17 +148,17 @@ var catalogue = []kind{
 		"Wait for as long as Retry-After says.",
 		"`limit` names the limit: `phone_cooldown`, `phone_per_hour`, `phone_per_day` (messages to one number), `wrong_tries_delay`, `wrong_tries` (wrong codes in a row for one number, over all its OTPs), " +
 			"`app_rate` (OTPs of your app), `address_per_hour` (OTPs for one `ip`). `Retry-After` says in seconds when to try again, and `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` how much is allowed. " +
-			"`wrong_tries` ends by no time: an operator lifts it with `api app unlock`. Limits belong to an app and are set with `api app set`. Nothing was sent and nothing counted.",
+			"`wrong_tries` ends by no time: an operator lifts it with `api app unlock`. Limits belong to an app and are set with `api app set`. Nothing was sent. A request that a limit of its phone refused counts as one of the app and of the `ip` nevertheless.",
 	},
 	{
 		CodeMethodNotAllowed, http.StatusMethodNotAllowed, "This address doesn't take this method",
 		"Use a method that the header Allow names.",
-		"The header `Allow` names the methods that the address takes: `POST` for OTPs, `GET` for health.",
+		"The header `Allow` names the methods that the address takes: `POST` to issue and to verify an OTP, `GET` to look at it.",
 	},
 	{
 		CodeBodyTooLarge, http.StatusRequestEntityTooLarge, "The body is too large",
 		"Send a body of at most 16 KiB.",
-		"A body may have 16 KiB. No request needs more than a few hundred bytes.",
+		"A body may have 16 KiB. Most requests need a few hundred bytes; the largest `params` and `metadata` that there may be fit in as ASCII, not in every script.",
 	},
 	{
 		CodeUnsupported, http.StatusUnsupportedMediaType, "The body is compressed",
@@ -189,7 +189,7 @@ var catalogue = []kind{
 	{
 		CodeBusy, http.StatusServiceUnavailable, "Too many requests wait",
 		"The server has more to write than it can; try again in a moment.",
-		"More requests wait for the disk than are allowed to, or this one waited for too long; then it may or may not have taken effect. " +
+		"More requests wait for the disk than are allowed to, or are under way at all, or follow OTPs live; or this one waited for too long, and then it may or may not have taken effect. " +
 			"Asking for an OTP again is safe. Where this lasts, the disk under `WABEK_DATA_DIR` is too slow for the load.",
 	},
 	{
@@ -218,7 +218,7 @@ type problem struct {
 	field  string
 	detail string          // empty for the catalogue's
 	limit  *otp.LimitError // for 429
-	retry  time.Duration   // for 409, 429 and 503; 0 for retryDefault
+	retry  time.Duration   // for 429 and 503; 0 for retryDefault
 	close  bool            // the connection is of no further use
 	cause  error           // for the log alone
 }

@@ -234,6 +234,8 @@ type otps struct {
 
 func (o otps) Answered(context.Context, string, string, *otp.Idempotency) error { return nil }
 
+func (o otps) Find(context.Context, string, otp.ID) (otp.Record, error) { return otp.Record{}, nil }
+
 func (o otps) Resend(ctx context.Context, a otp.Again) (otp.Issued, error) { return o.resend(ctx, a) }
 
 func (o otps) Issue(ctx context.Context, r otp.Request) (otp.Issued, error) { return o.issue(ctx, r) }

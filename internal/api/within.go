@@ -24,9 +24,12 @@ func (s *Server) As(app string) http.Handler {
 // It must be called before the server serves.
 func (s *Server) Mount(pages http.Handler, newLink func() string) {
 	s.newLink = newLink
-	for _, path := range []string{"/", "/console", "/console/*"} {
-		s.echo.Any(path, echo.WrapHandler(pages))
+	show := echo.WrapHandler(pages)
+	for _, path := range []string{"/", "/console"} { // whoever posts here meant the API, and is told so as it does
+		s.echo.GET(path, show)
+		s.echo.HEAD(path, show)
 	}
+	s.echo.Any("/console/*", show)
 }
 
 // signIn is POST /api/v1/admin/sign-in.

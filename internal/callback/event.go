@@ -48,13 +48,17 @@ type OTP struct {
 }
 
 // Seq numbers the states of an OTP from what its record says, so that nothing has to count: the number of its latest
-// message (1 for the first, 0 where there is none), how far that has come, and whether the OTP is closed (verified,
-// superseded, cancelled or locked). All of these only rise, so does it; the same state always has the same one.
-func Seq(message int, delivery job.State, closed bool) uint64 {
-	const perMessage = 16                                                   // more than two for each rank
-	n := uint64(max(0, message))*perMessage + uint64(delivery.Rank())*2 + 1 //nolint:gosec // neither is negative
-	if closed {
-		n++
+// message (1 for the first, 0 where there is none), how far that has come, and whether the OTP is locked, or closed for good
+// (verified, superseded or cancelled), which a locked one may be later. All of these only rise, so does it; the same state
+// always has the same one.
+func Seq(message int, delivery job.State, locked, closed bool) uint64 {
+	const perMessage = 24                                                   // more than three for each rank
+	n := uint64(max(0, message))*perMessage + uint64(delivery.Rank())*3 + 1 //nolint:gosec // neither is negative
+	switch {
+	case closed:
+		return n + 2
+	case locked:
+		return n + 1
 	}
 	return n
 }

@@ -107,18 +107,22 @@ func TestSeq_RisesWithTheStateAndIsTheSameForTheSame(t *testing.T) {
 	t.Parallel()
 	states := []job.State{job.Queued, job.Sending, job.Failed, job.Sent, job.Delivered, job.Read}
 	rapid.Check(t, func(t *rapid.T) {
-		message, rank, closed := rapid.IntRange(0, 10).Draw(t, "message"), rapid.IntRange(0, 5).Draw(t, "rank"), rapid.Bool().Draw(t, "closed")
-		now := callback.Seq(message, states[rank], closed)
+		message, rank := rapid.IntRange(0, 10).Draw(t, "message"), rapid.IntRange(0, 5).Draw(t, "rank")
+		locked, closed := rapid.Bool().Draw(t, "locked"), rapid.Bool().Draw(t, "closed")
+		now := callback.Seq(message, states[rank], locked, closed)
 		require.NotZero(t, now)
-		require.Equal(t, now, callback.Seq(message, states[rank], closed))
+		require.Equal(t, now, callback.Seq(message, states[rank], locked, closed))
 		for later := rank + 1; later < len(states); later++ {
-			require.Greater(t, callback.Seq(message, states[later], closed), now)
-			require.Greater(t, callback.Seq(message, states[later], true), now)
+			require.Greater(t, callback.Seq(message, states[later], locked, closed), now)
+			require.Greater(t, callback.Seq(message, states[later], locked, true), now)
 		}
 		if !closed {
-			require.Greater(t, callback.Seq(message, states[rank], true), now)
+			require.Greater(t, callback.Seq(message, states[rank], locked, true), now, "a locked one may be superseded")
 		}
-		require.Greater(t, callback.Seq(message+1, job.Queued, closed), now)
+		if !closed && !locked {
+			require.Greater(t, callback.Seq(message, states[rank], true, false), now)
+		}
+		require.Greater(t, callback.Seq(message+1, job.Queued, locked, closed), now)
 	})
 }
 

@@ -25,7 +25,7 @@ const (
 func Environ() []string { return os.Environ() }
 
 // The tags of a setting: env (name), envDefault, and for people: doc, unit, absent (what holds while there
-// is no value), demo (the default in cmd/demo), secret. Checked as well: min, max (whole numbers or
+// is no value), demo (the default in cmd/demo), secret. Checked as well: min, max (numbers or
 // durations) and values (a list parted by |). A field's Go name must be unique within its program.
 
 // API is the settings of cmd/api and, with Sim, of cmd/demo.
@@ -64,7 +64,7 @@ type API struct {
 	AppCountry     string    `env:"WABEK_COUNTRY" absent:"every number needs its country code" unit:"ISO 3166-1 alpha-2" doc:"Country whose numbers may come without a country code."`
 	AllowCountries Countries `env:"WABEK_ALLOW_COUNTRIES" absent:"all" unit:"ISO 3166-1 alpha-2[,…]" doc:"Countries that OTPs are sent to."`
 	DenyCountries  Countries `env:"WABEK_DENY_COUNTRIES" absent:"none" unit:"ISO 3166-1 alpha-2[,…]" doc:"Countries that no OTP is sent to, whatever WABEK_ALLOW_COUNTRIES says."`
-	RatePerSecond  float64   `env:"WABEK_RATE_PER_SECOND" envDefault:"0" unit:"OTPs a second" doc:"OTPs of the default app a second, on average; 0 for no bound."`
+	RatePerSecond  float64   `env:"WABEK_RATE_PER_SECOND" envDefault:"0" unit:"OTPs a second" min:"0" max:"100000" doc:"OTPs of the default app a second, on average; 0 for no bound."`
 	RateBurst      int       `env:"WABEK_RATE_BURST" envDefault:"0" unit:"OTPs" min:"0" max:"100000" doc:"OTPs of the default app at once; 0 for a second's worth."`
 	PerAddressHour int       `env:"WABEK_PER_ADDRESS_HOUR" envDefault:"0" unit:"OTPs" min:"0" max:"100000" doc:"OTPs for one end user's address (the request's ip) within an hour; 0 for no bound."`
 

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -137,6 +138,12 @@ func TestLoad_NamesWhatIsWrongAndHowToMendIt(t *testing.T) {
 		{api, "OTP_LENGTH=six", `OTP_LENGTH "six" is not a whole number of digits, 6 to 10`},
 		{api, "OTP_LENGTH=99999999999999999999999999", `OTP_LENGTH a value of 26 characters is not a whole number`},
 		{api, "OTP_MAX_ATTEMPTS=11", "OTP_MAX_ATTEMPTS is 11; it must be within 1 to 10"},
+		{api, "WABEK_PUBLIC_URL=otp.example.com", "WABEK_PUBLIC_URL is not scheme and host alone; write it like https://otp.example.com"},
+		{api, "WABEK_PUBLIC_URL=https://otp.example.com/console", "WABEK_PUBLIC_URL is not scheme and host alone"},
+		{api, "WABEK_OUTBOUND_PLAIN_HTTP=yes", `WABEK_OUTBOUND_PLAIN_HTTP "yes" is neither true nor false`},
+		{api, "WABEK_RATE_PER_SECOND=fast", `WABEK_RATE_PER_SECOND "fast" is not a number of OTPs a second`},
+		{api, "WABEK_RATE_PER_SECOND=NaN", "WABEK_RATE_PER_SECOND is NaN; it must be within 0 to 100000"},
+		{api, "WABEK_RATE_PER_SECOND=-1", "WABEK_RATE_PER_SECOND is -1; it must be within 0 to 100000"},
 		{api, "WABEK_LOG_LEVEL=loud", `WABEK_LOG_LEVEL "loud" is not one of debug, info, warn, error`},
 		{api, "WABEK_LOG_FORMAT=xml", `WABEK_LOG_FORMAT "xml" is not one of text, json`},
 		{api, "WABEK_WHATSAPP_ENDPOINT=http://h:1", "WABEK_WHATSAPP_ROOT_KEY is missing: it goes with WABEK_WHATSAPP_ENDPOINT"},
@@ -165,6 +172,14 @@ func TestLoad_NamesWhatIsWrongAndHowToMendIt(t *testing.T) {
 			require.ErrorAs(t, err, &p)
 		})
 	}
+}
+
+// Addresses of version 4 are compared as such, so however they are written they are kept as such.
+func TestLoadAPI_NetworksOfVersion4(t *testing.T) {
+	t.Parallel()
+	a, _, err := config.LoadAPI([]string{"WABEK_TRUSTED_PROXIES=::ffff:10.0.0.7, ::ffff:192.0.2.0/120, 10.1.2.3/8, 2001:db8::1"})
+	require.NoError(t, err)
+	require.Equal(t, "[10.0.0.7/32 192.0.2.0/24 10.0.0.0/8 2001:db8::1/128]", fmt.Sprint([]netip.Prefix(a.TrustedProxies)))
 }
 
 func TestLoadAPI_TellsEveryProblemAtOnceAndEachOnce(t *testing.T) {

@@ -43,6 +43,7 @@ func LoadAPI(environ []string) (API, []Warning, error) {
 		l.check("WABEK_ADDR", checkAddr(a.Addr))
 	}
 	l.check("WABEK_POOL", checkPool(a.Pool))
+	l.check("WABEK_PUBLIC_URL", checkPublicURL(a.PublicURL))
 	l.checkWhatsApp(a.WhatsApp)
 	if _, set := l.given["WABEK_SECRET"]; !set && !a.NATSURL.IsZero() {
 		l.problem("WABEK_SECRET", "is missing: with WABEK_NATS_URL every program needs the same secret of %d or more characters; 'openssl rand -base64 48' makes one", keys.MinSecret)
@@ -163,6 +164,10 @@ func (l *loader) parse(target any, vars []Variable, values map[string]string) {
 		switch parse.Type {
 		case reflect.TypeFor[int]():
 			l.problem(vars[i].Name, "%s is not a whole number of %s", shown(values[vars[i].Name]), vars[i].Unit)
+		case reflect.TypeFor[float64]():
+			l.problem(vars[i].Name, "%s is not a number of %s", shown(values[vars[i].Name]), vars[i].Unit)
+		case reflect.TypeFor[bool]():
+			l.problem(vars[i].Name, "%s is neither true nor false", shown(values[vars[i].Name]))
 		case reflect.TypeFor[time.Duration]():
 			l.problem(vars[i].Name, "%s is not a duration; write it like 30s or 2m", shown(values[vars[i].Name]))
 		default:
@@ -186,6 +191,10 @@ func (l *loader) checkRange(v Variable, value any) {
 		low, _ := strconv.Atoi(v.min)
 		high, _ := strconv.Atoi(v.max)
 		outside = n < low || n > high
+	case float64:
+		low, _ := strconv.ParseFloat(v.min, 64)
+		high, _ := strconv.ParseFloat(v.max, 64)
+		outside = !(n >= low && n <= high) // what is no number is in no range
 	case time.Duration:
 		low, _ := time.ParseDuration(v.min)
 		high, _ := time.ParseDuration(v.max)

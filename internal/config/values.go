@@ -96,6 +96,10 @@ func (n *Networks) UnmarshalText(text []byte) error {
 		if addr, aerr := netip.ParseAddr(part); aerr == nil {
 			network, err = addr.Prefix(addr.BitLen())
 		}
+		// Version 4 written within version 6, like ::ffff:192.0.2.7, is compared as version 4, so it is kept as that.
+		if before := 96; network.Addr().Is4In6() && network.Bits() >= before {
+			network = netip.PrefixFrom(network.Addr().Unmap(), network.Bits()-before)
+		}
 		if err != nil {
 			return fmt.Errorf("%s is not a range of addresses; write it like 10.0.0.0/8 or 192.0.2.7", shown(part))
 		}
@@ -217,12 +221,24 @@ func checkAddr(addr string) error {
 
 // checkEndpoint checks http://host:port, with nothing behind it.
 func checkEndpoint(endpoint string) error {
-	u, err := url.Parse(endpoint)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
-		strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.Port() != "" && !isPort(u.Port()) {
+	if !isOrigin(endpoint) {
 		return errors.New("is not http://host:port; write it like http://127.0.0.1:8090")
 	}
 	return nil
+}
+
+// checkPublicURL checks scheme and host, with nothing behind them.
+func checkPublicURL(address string) error {
+	if address != "" && !isOrigin(address) {
+		return errors.New("is not scheme and host alone; write it like https://otp.example.com")
+	}
+	return nil
+}
+
+func isOrigin(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.User == nil &&
+		strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == "" && (u.Port() == "" || isPort(u.Port()))
 }
 
 func isPort(s string) bool {

@@ -36,9 +36,9 @@ func newAttempts(now func() time.Time) *attempts {
 	return &attempts{now: now, seen: seen}
 }
 
-// take counts an attempt as failed. Where that is one too many it says how long to wait instead. Addresses of version 6
+// fail counts a failed attempt. Where that is one too many it says how long to wait instead. Addresses of version 6
 // count with their /64, which is what one household has.
-func (a *attempts) take(from netip.Addr) (wait time.Duration) {
+func (a *attempts) fail(from netip.Addr) (wait time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now, key := a.now(), network(from)
@@ -52,15 +52,6 @@ func (a *attempts) take(from netip.Addr) (wait time.Duration) {
 	}
 	f.count++
 	return 0
-}
-
-// giveBack takes back what take counted: the attempt was good.
-func (a *attempts) giveBack(from netip.Addr) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if f, known := a.seen.Get(network(from)); known && f.count > 0 {
-		f.count--
-	}
 }
 
 func network(a netip.Addr) netip.Prefix {

@@ -2,6 +2,7 @@ package console
 
 import (
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -42,27 +43,32 @@ func (c *Console) renderSignIn(w http.ResponseWriter, r *http.Request, status in
 	c.render(w, r, status, c.pages[signInPath], v)
 }
 
-// signIn exchanges a link's secret for a session.
+// signIn exchanges a link's secret for a session. A good link never waits: it can't be guessed, and whoever shares an
+// address with strangers, as behind a proxy that isn't trusted, could be kept out by them.
 func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 	from := c.o.Remote(r)
-	if wait := c.attempts.take(from); wait > 0 {
-		c.o.Logger.WarnContext(r.Context(), "console sign-in refused: too many tries", "remote", from.String())
-		wait = max(wait.Round(time.Second), time.Second)
-		w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())))
-		c.renderSignIn(w, r, http.StatusTooManyRequests, signInView{Wait: wait})
-		return
-	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if !c.links.use(secretOf(r.PostFormValue("link"))) {
-		c.o.Logger.WarnContext(r.Context(), "console sign-in refused: no such link", "remote", from.String())
-		c.renderSignIn(w, r, http.StatusForbidden, signInView{Failed: true})
+		c.refuseSignIn(w, r, from)
 		return
 	}
-	c.attempts.giveBack(from)
 	c.sessions.end(c.cookie(r)) // a browser has one session, and never one that it had before
 	c.setCookie(w, r, c.sessions.create())
 	c.o.Logger.InfoContext(r.Context(), "console signed in", "remote", from.String())
 	http.Redirect(w, r, homePath, http.StatusSeeOther)
+}
+
+func (c *Console) refuseSignIn(w http.ResponseWriter, r *http.Request, from netip.Addr) {
+	wait := c.attempts.fail(from)
+	if wait == 0 {
+		c.o.Logger.WarnContext(r.Context(), "console sign-in refused: no such link", "remote", from.String())
+		c.renderSignIn(w, r, http.StatusForbidden, signInView{Failed: true})
+		return
+	}
+	c.o.Logger.DebugContext(r.Context(), "console sign-in refused: too many tries", "remote", from.String())
+	wait = max(wait.Round(time.Second), time.Second)
+	w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())))
+	c.renderSignIn(w, r, http.StatusTooManyRequests, signInView{Wait: wait})
 }
 
 // secretOf takes a link's secret from what was pasted: the whole link, or what stands behind its #.

@@ -22,7 +22,7 @@ func Hooks(tb testing.TB, store *bolt.Store, registry *apps.Registry, ring *keys
 	require.NoError(tb, err)
 	hooks, err := whmcs.New(tb.Context(), whmcs.Config{
 		Store: store, Documents: store, Queue: noEvents{}, Apps: clients{registry}, Texts: texts, Sealer: seal, PhoneKey: ring.PhoneHashKey(), MessageID: ring.MessageID,
-		Released: func() int64 { return 0 }, Now: now, Logger: slog.New(slog.DiscardHandler),
+		Released: func() int64 { return 0 }, Window: func() int64 { return 1 }, Now: now, Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(tb, err)
 	return hooks

@@ -154,7 +154,7 @@ func (a *App) event(ctx context.Context, id otp.ID) (callback.Event, bool, error
 			ID: r.ID.String(), App: r.App, State: r.Standing(now), Status: statusOf(r), To: r.Masked, Purpose: r.Purpose,
 			CreatedAt: otp.IssuedAt(r.ID), ExpiresAt: r.Expires, SentAt: r.SentAt, DeliveredAt: r.DeliveredAt, ReadAt: r.ReadAt,
 			VerifiedAt: r.UsedAt, Reason: string(r.Reason), Metadata: r.Metadata, Test: r.Test(),
-			Seq: callback.Seq(int(r.Sends), r.Delivery, r.State != otp.Open || r.Locked()),
+			Seq: callback.Seq(int(r.Sends), r.Delivery, r.Locked(), r.State != otp.Open),
 		},
 	}, true, nil
 }
@@ -209,12 +209,12 @@ func (a *App) tellNews(ctx context.Context) {
 func (a *App) tellUntold(ctx context.Context) error {
 	var after otp.ID
 	for {
-		ids, err := a.records.Untold(ctx, after, newsPage)
-		if err != nil || len(ids) == 0 {
+		list, err := a.records.Untold(ctx, after, newsPage)
+		if err != nil || len(list) == 0 {
 			return err
 		}
-		for _, id := range ids {
-			event, ok, err := a.event(ctx, id)
+		for _, news := range list {
+			event, ok, err := a.event(ctx, news.ID)
 			if err != nil {
 				return err
 			}
@@ -223,10 +223,10 @@ func (a *App) tellUntold(ctx context.Context) error {
 					return err
 				}
 			}
-			if err := a.records.Told(ctx, id); err != nil {
+			if err := a.records.Told(ctx, news); err != nil {
 				return err
 			}
-			after = id
+			after = news.ID
 		}
 	}
 }

@@ -34,7 +34,7 @@ func (g *group) apply(o *op) error {
 	case kindForgetGuesses:
 		g.forgetGuesses(o)
 	case kindTold:
-		g.told(o.id)
+		g.tell(o.told)
 	case kindAnswered:
 		return g.answered(o.once)
 	case kindDo:

@@ -69,6 +69,7 @@ type op struct {
 	released  job.Envelope                          // do: the job of a notice that was released
 	withdrawn job.ID                                // issue, update: a job that nobody needs any more, for whom it was
 	changed   []otp.ID                              // issue, update: OTPs of watched apps whose state has changed
+	told      News                                  // told
 	statuses  []job.Status                          // apply
 	name      string                                // meta, unset; forget guesses: where to go on
 	more      bool                                  // purge, forget: there is more to look at
