@@ -28,6 +28,8 @@ Usage:
   bench verify   POST /api/v1/otp-verify with right codes, each used once, beside the same handler
   bench send     the sender draining a queue beside a bare whatsmeow SendMessage loop
   bench e2e      an idle POST until the virtual phone shows it, above a bare send
+  bench fanout   the same beside a run of 50,000 invoice notices, with four sessions and with one, beside the run paused;
+                 and the webhook that takes the run
 
 Flags:
 `
@@ -53,6 +55,11 @@ type plan struct {
 	warmSend  int    // and to known ones
 	known     uint64 // how many numbers the messages to known ones go to
 	budget    time.Duration
+
+	events        int           // of bench fanout: invoices announced,
+	fanoutBlocks  int           // pairs of halves,
+	fanoutSamples int           // OTPs of a half,
+	beat          time.Duration // and the time between two
 }
 
 func (o options) plan() plan {
@@ -60,11 +67,13 @@ func (o options) plan() plan {
 		return plan{
 			pairs: func(conns int) int { return map[bool]int{true: 3, false: 1}[conns == widest] },
 			phase: 500 * time.Millisecond, samples: 60, firstSend: 150, warmSend: 400, known: 50, budget: 3 * time.Minute,
+			events: 4000, fanoutBlocks: 2, fanoutSamples: 20, beat: 50 * time.Millisecond,
 		}
 	}
 	return plan{
 		pairs: func(conns int) int { return map[bool]int{true: 7, false: 3}[conns == widest] },
 		phase: 3 * time.Second, samples: 500, firstSend: 1000, warmSend: 3000, known: 200, budget: time.Hour,
+		events: 50_000, fanoutBlocks: 5, fanoutSamples: 40, beat: time.Second,
 	}
 }
 
@@ -97,7 +106,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	flags.BoolVar(&o.million, "million", false, "issue: only beside a million records")
 	flags.BoolVar(&o.tenMillion, "ten-million", false, "issue: only beside ten million records (some 5 GB of disk)")
 	flags.BoolVar(&o.once, "keys", false, "issue: each request has an Idempotency-Key")
-	flags.IntVar(&o.only, "only", 0, "measure only with this many requests at once, and not the store alone")
+	flags.IntVar(&o.only, "only", 0, "measure only with this many requests at once, and not the store alone; fanout: this many sessions")
 	flags.StringVar(&o.profile, "profile", "", "write a CPU profile of the process under test to this `file`")
 	if len(args) == 0 {
 		flags.Usage()
@@ -120,7 +129,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 // benches are what a person can ask for.
 func benches() map[string]func(context.Context, *lab) error {
 	return map[string]func(context.Context, *lab) error{
-		"issue": benchIssue, "verify": benchVerify, "send": benchSend, "e2e": benchE2E,
+		"issue": benchIssue, "verify": benchVerify, "send": benchSend, "e2e": benchE2E, "fanout": benchFanout,
 	}
 }
 

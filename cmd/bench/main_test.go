@@ -32,6 +32,7 @@ func tiny(t *testing.T, name string, o options) (*lab, *bytes.Buffer) {
 		options: o, name: name, dir: t.TempDir(), report: newReport(name, true, &out), stderr: os.Stderr,
 		plan: plan{
 			pairs: func(int) int { return 1 }, phase: 50 * time.Millisecond, samples: 10, firstSend: 5, warmSend: 10, known: 5, budget: time.Minute,
+			events: 600, fanoutBlocks: 1, fanoutSamples: 2, beat: time.Millisecond,
 		},
 	}, &out
 }
@@ -51,6 +52,9 @@ func TestBenches_MeasureSomething(t *testing.T) {
 		{"send", options{}, []string{"sender, first contact", "sender, warm"}},
 		{"e2e", options{}, []string{
 			"POST to phone, first contact, p50", "POST to phone, first contact, p99", "POST to phone, warm, p50", "POST to phone, warm, p99",
+		}},
+		{"fanout", options{only: 2}, []string{
+			"webhook, worst tenth of 600, p99", "POST to phone beside notices, 2 sessions, p50", "POST to phone beside notices, 2 sessions, p99",
 		}},
 	} {
 		t.Run(strings.Join(append([]string{tc.name}, tc.cases[0]), " "), func(t *testing.T) {

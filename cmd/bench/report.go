@@ -22,6 +22,7 @@ type result struct {
 	Unit    string      `json:"unit"`
 	Above   *float64    `json:"above,omitempty"` // ours - ceiling, where the goal is about that
 	Goal    float64     `json:"goal,omitempty"`
+	Most    bool        `json:"most,omitempty"`    // the goal is the most that Ratio may be
 	Verdict string      `json:"verdict,omitempty"` // ok, MISS, or within spread
 	Ran     *[2]running `json:"ran,omitempty"`     // ours and the ceiling
 }
@@ -62,7 +63,10 @@ func rates(name string, goal float64, pairs []pair) result {
 // above makes a case of times in ms of which ours may lie above the ceiling by goal. Its spread is that of the
 // difference over the blocks.
 func above(name string, goal float64, whole pair, blocks []pair) result {
-	var differences []float64
+	differences := []float64{whole.ours - whole.ceiling}
+	if len(blocks) > 0 {
+		differences = nil
+	}
 	for _, b := range blocks {
 		differences = append(differences, b.ours-b.ceiling)
 	}
@@ -73,6 +77,26 @@ func above(name string, goal float64, whole pair, blocks []pair) result {
 	}
 	switch {
 	case diff <= goal:
+		r.Verdict = verdictOK
+	case r.Spread[0] <= goal:
+		r.Verdict = verdictSpread
+	}
+	return r
+}
+
+// times makes a case of times in ms of which ours may be at most goal times the ceiling. Its spread is that of the ratio
+// over the blocks.
+func times(name string, goal float64, whole pair, blocks []pair) result {
+	var ratios []float64
+	for _, b := range blocks {
+		ratios = append(ratios, b.ours/b.ceiling)
+	}
+	r := result{
+		Case: name, Unit: "ms", Ours: whole.ours, Ceiling: whole.ceiling, Ratio: whole.ours / whole.ceiling, Spread: spread(ratios), Most: true,
+		Goal: goal, Verdict: verdictMiss,
+	}
+	switch {
+	case r.Ratio <= goal:
 		r.Verdict = verdictOK
 	case r.Spread[0] <= goal:
 		r.Verdict = verdictSpread
@@ -140,6 +164,8 @@ func (r *report) add(c result) error {
 	case c.Goal == 0:
 	case c.Above != nil:
 		goal = fmt.Sprintf("%+.2f <= +%g: %s", *c.Above, c.Goal, c.Verdict)
+	case c.Most:
+		goal = fmt.Sprintf("<= %g: %s", c.Goal, c.Verdict)
 	case c.Unit == "s":
 		goal = fmt.Sprintf("<= %g s: %s", c.Goal, c.Verdict)
 	default:

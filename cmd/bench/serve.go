@@ -8,13 +8,19 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"wabek/internal/app/apiapp"
+	"wabek/internal/app/senderapp"
 	"wabek/internal/config"
+	"wabek/internal/job"
+	"wabek/internal/queue"
 	"wabek/internal/whatsapp"
 )
 
@@ -30,6 +36,7 @@ func runServe(ctx context.Context, args []string, in io.Reader, out io.Writer) e
 	dir := flags.String("data", "", "data directory")
 	sim := flags.String("sim", "", "URL of the simulator")
 	rootKey := flags.String("root", "", "root key of the simulator")
+	sessions := flags.Int("sessions", 0, "with -sim: so many sessions, which send notices as fast as they can")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -52,8 +59,11 @@ func runServe(ctx context.Context, args []string, in io.Reader, out io.Writer) e
 		ShowQR: func(c whatsapp.QRCode) { go scan(ctx, *sim, c.Text) },
 	}
 	null := newNullSender()
-	if *sim == "" {
+	switch {
+	case *sim == "":
 		o.Sender = null.run
+	case *sessions > 0:
+		o.Sender = severalSessions(*sessions, *dir, cfg, o.ShowQR)
 	}
 	app, err := apiapp.New(ctx, o)
 	if err != nil {
@@ -68,7 +78,14 @@ func runServe(ctx context.Context, args []string, in io.Reader, out io.Writer) e
 			if err != nil {
 				return readyInfo{}, err
 			}
-			return readyInfo{Addr: u.Host}, until(ctx, func() (bool, error) { return app.Health().Ready && len(app.Health().Degraded) == 0, nil })
+			return readyInfo{Addr: u.Host}, until(ctx, func() (bool, error) {
+				h := app.Health()
+				return h.Ready && len(h.Degraded) == 0 && h.Sessions.Up >= *sessions, nil
+			})
+		}),
+		"notices": on(func(context.Context, nothing) (noticeCounts, error) {
+			n := app.Health().Notices
+			return noticeCounts{n.Waiting, n.Pending}, nil
 		}),
 		// mark tells how many jobs the stream has ever stored.
 		"mark": on(func(ctx context.Context, _ nothing) (uint64, error) { return null.stored(ctx) }),
@@ -90,6 +107,21 @@ func runServe(ctx context.Context, args []string, in io.Reader, out io.Writer) e
 	})
 	stop()
 	return errors.Join(err, <-served)
+}
+
+// severalSessions are senders of a session each, in directories of their own.
+func severalSessions(n int, dir string, cfg config.API, show func(whatsapp.QRCode)) func(context.Context, *nats.Conn, *queue.Broker, job.Opener) error {
+	return func(ctx context.Context, _ *nats.Conn, broker *queue.Broker, opener job.Opener) error {
+		var group errgroup.Group
+		for i := range n {
+			app := senderapp.New(senderapp.Options{
+				Name: fmt.Sprint("bench-", i), Pool: cfg.Pool, DataDir: filepath.Join(dir, fmt.Sprint("sender-", i)), Place: senderapp.Place(cfg.WhatsApp),
+				Broker: broker, Opener: opener, ShowQR: show, Drain: cfg.DrainTimeout, Now: time.Now, Logger: quietLog(),
+			})
+			group.Go(func() error { return app.Run(ctx) })
+		}
+		return group.Wait()
+	}
 }
 
 // until polls every millisecond, for a minute at most.

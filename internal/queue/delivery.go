@@ -30,6 +30,8 @@ type Delivery struct {
 	life   time.Duration // at stored
 	times  int
 	ended  atomic.Bool
+	alive  atomic.Int64 // when it was last said to be under way, of a notice: Unix ns
+	onEnd  func()       // hears that it has ended; nil for nobody
 }
 
 // newDelivery reads a message. Errors wrap job.ErrMalformed or job.ErrNewerFormat; the envelope is then as good
@@ -78,6 +80,7 @@ func (d *Delivery) InProgress() error {
 	if d.ended.Load() {
 		return ErrEnded
 	}
+	d.alive.Store(time.Now().UnixNano())
 	return d.say("+WPI")
 }
 
@@ -128,6 +131,9 @@ func (d *Delivery) end(word string) error {
 	if err := d.say(word); err != nil {
 		d.ended.Store(false) // it may be said again
 		return err
+	}
+	if d.onEnd != nil {
+		d.onEnd()
 	}
 	return nil
 }

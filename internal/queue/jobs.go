@@ -39,8 +39,11 @@ type Jobs struct {
 	stop   context.CancelFunc
 	done   chan struct{} // closed when the goroutine has ended
 
+	ended chan struct{} // nudged when a notice that was given has ended
+
 	// What the goroutine owns.
 	notices Notices
+	given   *Delivery // the latest notice; no other is given before it has ended, so that an OTP never waits for two
 	waiters []*wish
 	beat    time.Time // when what is held was last kept alive
 	warned  bool
@@ -91,7 +94,7 @@ func (b *Broker) Jobs(ctx context.Context, pool, session string, notices Notices
 	}
 	ctx, stop := context.WithCancel(ctx)
 	j := &Jobs{
-		b: b, notices: notices,
+		b: b, notices: notices, ended: make(chan struct{}, 1),
 		lanes: [4]*lane{
 			newLane(0, job.LaneOTP, pool, session, b.o.AckWait),
 			newLane(1, job.LaneOTP, pool, job.AnySession, b.o.AckWait),
@@ -168,6 +171,7 @@ func (j *Jobs) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-turn.C:
+		case <-j.ended:
 		case w := <-j.wishes:
 			j.waiters = append(j.waiters, w)
 		case m := <-j.msgs:
@@ -215,7 +219,7 @@ func (j *Jobs) pump(ctx context.Context, makers *sync.WaitGroup, wait time.Durat
 		case l.state != idle || len(j.waiters) == 0 || len(l.held) > 0:
 		case l.lane == job.LaneOTP:
 			j.open(l, probing, now)
-		case j.noOTP() && wait == 0:
+		case j.noOTP() && wait == 0 && j.free():
 			j.open(l, waiting, now)
 		}
 	}
@@ -246,21 +250,37 @@ func (j *Jobs) give(w *wish, wait *time.Duration) bool {
 		if len(l.held) == 0 {
 			continue
 		}
-		if l.lane == job.LaneNotice && (*wait != 0 || !j.noOTP()) {
+		if l.lane == job.LaneNotice && (*wait != 0 || !j.noOTP() || !j.free()) {
 			return false
 		}
 		if w.taken.CompareAndSwap(false, true) {
-			w.got <- l.held[0]
+			d := l.held[0]
 			l.held = l.held[1:]
 			if l.lane == job.LaneNotice {
 				now := time.Now()
+				d.onEnd, j.given = j.noticeEnded, d
+				d.alive.Store(now.UnixNano())
 				j.notices.Took(now)
 				*wait = j.notices.Wait(now)
 			}
+			w.got <- d
 		}
 		return true
 	}
 	return false
+}
+
+// free says that no notice is under way: the one that was given has ended, or nobody keeps it alive any more.
+func (j *Jobs) free() bool {
+	return j.given == nil || j.given.ended.Load() || time.Since(time.Unix(0, j.given.alive.Load())) > j.b.o.AckWait
+}
+
+// noticeEnded hears that the notice under way has ended. It may be called from anywhere.
+func (j *Jobs) noticeEnded() {
+	select {
+	case j.ended <- struct{}{}:
+	default: // one nudge is enough
+	}
 }
 
 // noOTP says that the server has no OTP for us, and will send the next one at once.

@@ -52,13 +52,39 @@ func TestNotices_WaitForTheirTurnAndOTPsDoNot(t *testing.T) {
 		require.NoError(t, publish(t, b, otp(fmt.Sprint("o-", i))))
 		require.Equal(t, job.ID(fmt.Sprint("o-", i)), nextID(t, j))
 	}
-	got := make(chan job.ID, 1)
-	go func() { got <- nextID(t, j) }()
 	r.set(0)
-	require.Contains(t, []job.ID{"own-0", "n-0"}, <-got)
+	require.Contains(t, []job.ID{"own-0", "n-0"}, nextID(t, j))
 	require.Equal(t, 1, r.took)
 	require.NoError(t, publish(t, b, otp("o-5")))
 	require.Equal(t, job.ID("o-5"), nextID(t, j), "one turn is one notice")
+}
+
+// A session has one notice under way, so that an OTP never waits for two; the next comes when it has ended, however that is.
+func TestNotices_OneAtATime(t *testing.T) {
+	t.Parallel()
+	b := setup(t, queue.Options{AckWait: time.Second})
+	j := open(t, b, session)
+	for i := range 4 {
+		require.NoError(t, publish(t, b, notice(fmt.Sprint("n-", i))))
+	}
+	first := next(t, j)
+	require.Equal(t, job.ID("n-0"), first.Job().ID)
+	second := make(chan *queue.Delivery, 1)
+	for range 2 {
+		go func() {
+			if d, err := j.Next(within(t)); err == nil {
+				second <- d
+			}
+		}()
+	}
+	require.NoError(t, publish(t, b, otp("o-1")))
+	require.Equal(t, job.ID("o-1"), (<-second).Job().ID)
+	require.Empty(t, second)
+	require.NoError(t, first.Ack())
+	d := <-second
+	require.Equal(t, job.ID("n-1"), d.Job().ID)
+	// One that nobody ends, nor keeps alive, is the queue's again, and bars the way no longer.
+	require.NotEqual(t, job.ID("n-0"), next(t, j).Job().ID)
 }
 
 // A notice that a session holds when its turn is over goes to another one, long before the ack wait is.

@@ -113,7 +113,7 @@ func (w *worker) room(ctx context.Context) bool {
 			case <-changed:
 			case <-ctx.Done():
 			}
-		case w.s.cfg.Released() >= int64(w.s.cfg.Window):
+		case w.s.cfg.Released() >= w.s.cfg.Window():
 			pause(ctx, lookAgain)
 		default:
 			return true

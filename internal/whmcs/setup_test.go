@@ -101,7 +101,7 @@ func (b *bench) start() {
 	b.hooks, err = whmcs.New(b.t.Context(), whmcs.Config{
 		Store: b.store, Documents: b.store, Queue: events{b.broker}, Apps: b.apps, Texts: b.texts, Outbound: b.out, Sealer: b.seal, PhoneKey: b.ring.PhoneHashKey(), MessageID: b.ring.MessageID,
 		Released: func() int64 { b.mu.Lock(); defer b.mu.Unlock(); return b.held },
-		Now:      b.now, Logger: slog.New(slog.DiscardHandler), Window: 4,
+		Now:      b.now, Logger: slog.New(slog.DiscardHandler), Window: func() int64 { return 4 },
 	})
 	require.NoError(b.t, err)
 	ctx, cancel := context.WithCancel(context.Background())

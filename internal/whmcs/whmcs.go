@@ -93,13 +93,12 @@ type Config struct {
 	Sealer    Sealer
 	PhoneKey  phone.Keyed             // keys the hashes of numbers
 	MessageID func(job string) string // the WhatsApp id of a job
-	// Released counts the notices whose jobs are on the outbox or in the queue. While there are Window of them no event is
-	// resolved, so that a month's invoices wait here and not in front of a sender.
-	Released func() int64
-	Now      func() time.Time
-	Logger   *slog.Logger
+	// Released counts the notices whose jobs are on the outbox or in the queue. While there are as many as Window no event is
+	// resolved, so that a month's invoices wait here, where they can be paused, and not in front of a sender.
+	Released, Window func() int64
+	Now              func() time.Time
+	Logger           *slog.Logger
 
-	Window int           // notices released at once (256)
 	Asking int           // events of one app being resolved at once (8)
 	Life   time.Duration // of a notice once it is released (12 h)
 }
@@ -115,7 +114,6 @@ type Service struct {
 
 // New makes a Service and reads how the apps' installs are asked.
 func New(ctx context.Context, cfg Config) (*Service, error) {
-	orDefault(&cfg.Window, 256)
 	orDefault(&cfg.Asking, 8)
 	orDefault(&cfg.Life, 12*time.Hour)
 	access, err := openAccesses(ctx, cfg.Documents, cfg.Sealer)
