@@ -130,6 +130,9 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := a.dropOldDoor(); err != nil {
+		return nil, err
+	}
 	if err := a.openPresence(ctx); err != nil {
 		return nil, err
 	}
@@ -269,8 +272,12 @@ func (a *App) openAPI(ctx context.Context, service *otp.Service, ring *keys.Ring
 	if err := a.openNotices(ctx, ring, a.seal); err != nil {
 		return madeKey{}, err
 	}
+	var posted api.Callbacks = callbacks{a.callbacks, a.outbound}
+	if a.broker == nil {
+		posted = noCallbacks{a.outbound}
+	}
 	a.server, err = api.New(api.Options{
-		OTPs: service, Callers: a.apps, Limiter: apps.NewLimiter(a.o.Now), Texts: texts, Deliveries: deliveries, Live: a.hub, Callbacks: callbacks{a.callbacks, a.outbound, a.broker == nil}, Hooks: a.hooks,
+		OTPs: service, Callers: a.apps, Limiter: apps.NewLimiter(a.o.Now), Texts: texts, Deliveries: deliveries, Live: a.hub, Callbacks: posted, Hooks: a.hooks,
 		Admission: &admission{a.presence, a.pace, a.relay.Waiting}, Health: a, Proxies: a.o.Config.TrustedProxies, Now: a.o.Now, Logger: a.o.Logger,
 	})
 	return madeKey{text: made, digest: digest}, err

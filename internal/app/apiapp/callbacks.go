@@ -54,8 +54,7 @@ func (a *App) forget(ctx context.Context, g goneEndpoint) {
 // callbacks is what the API may ask about callbacks.
 type callbacks struct {
 	*callback.Service
-	client  *outbound.Client
-	offline bool
+	client *outbound.Client
 }
 
 // CheckURL is api.Callbacks'.
@@ -64,14 +63,31 @@ func (c callbacks) CheckURL(url string) error {
 	return err
 }
 
-// Forget is api.Callbacks'. A command without a server has no queue: the next app of that name is made with one, which
-// forgets.
-func (c callbacks) Forget(ctx context.Context, app string) error {
-	if c.offline {
-		return nil
-	}
-	return c.Service.Forget(ctx, app)
+// noCallbacks stands in for callbacks in a command without a server, which has no queue.
+type noCallbacks struct{ client *outbound.Client }
+
+// errNoQueue says that there is no queue.
+var errNoQueue = errors.New("no API runs that has a queue")
+
+// CheckURL is api.Callbacks'.
+func (c noCallbacks) CheckURL(url string) error { return callbacks{client: c.client}.CheckURL(url) }
+
+// Dead is api.Callbacks'.
+func (noCallbacks) Dead(context.Context, string, uint64, int) ([]callback.Letter, error) {
+	return nil, errNoQueue
 }
+
+// Replay is api.Callbacks'.
+func (noCallbacks) Replay(context.Context, string, string) error { return errNoQueue }
+
+// ReplayAll is api.Callbacks'.
+func (noCallbacks) ReplayAll(context.Context, string) (int, error) { return 0, errNoQueue }
+
+// Purge is api.Callbacks'.
+func (noCallbacks) Purge(context.Context, string, string) (int, error) { return 0, errNoQueue }
+
+// Forget is api.Callbacks'. Where the next app of that name is made by a server, it forgets.
+func (noCallbacks) Forget(context.Context, string) error { return nil }
 
 // callbackQueue is the queue as package callback wants it.
 type callbackQueue struct{ *queue.Broker }

@@ -3,11 +3,14 @@ package apiapp
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -149,4 +152,37 @@ func TestCommands_WhatCannotBeUnderstood(t *testing.T) {
 	}
 	_, errs := commands{t: t, dir: filepath.Join(t.TempDir(), "none")}.run(1, "app", "list")
 	require.Contains(t, errs, "start the API once")
+}
+
+// Dead letters are in the queue, which is the server's: a command says so where none runs.
+func TestCommands_DeadLettersNeedAServer(t *testing.T) {
+	t.Parallel()
+	a := startAlone(t, func(ctx context.Context) error { <-ctx.Done(); return nil })
+	require.NoError(t, a.close())
+	c := commands{t: t, dir: a.o.Config.DataDir}
+	for _, what := range []string{"dead", "replay", "discard"} {
+		_, errs := c.run(1, "callback", what, "default")
+		require.Contains(t, errs, "queue", what)
+		require.NotContains(t, errs, "panicked", what)
+	}
+}
+
+// The key for commands goes to the server alone: to no proxy of the environment, and nowhere that somebody redirects to.
+func TestCommands_TheKeyGoesNowhereElse(t *testing.T) {
+	t.Parallel()
+	a := startAlone(t, func(ctx context.Context) error { <-ctx.Done(); return nil })
+	t.Cleanup(func() { require.NoError(t, a.close()) })
+	var elsewhere atomic.Int32
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
+	defer other.Close()
+	impostor := httptest.NewServer(http.RedirectHandler(other.URL, http.StatusTemporaryRedirect))
+	defer impostor.Close()
+	c, err := openAdmin(t.Context(), a.o)
+	require.NoError(t, err)
+	c.door.URL = impostor.URL
+	require.Error(t, c.call(t.Context(), http.MethodGet, appsPath, nil, new(json.RawMessage)))
+	require.Zero(t, elsewhere.Load())
+	transport, ok := c.http.Transport.(*http.Transport)
+	require.True(t, ok)
+	require.Nil(t, transport.Proxy)
 }

@@ -37,7 +37,16 @@ func localKey(secret keys.Secret) apps.FixedKey {
 	return apps.FixedKey{ID: "local", Digest: apps.DigestOf(secret.AdminKey()), Scopes: []apps.Scope{apps.ScopeAdmin}}
 }
 
-// openDoor writes the file. It is taken away when the App closes; one that a crash leaves behind opens nothing.
+// dropOldDoor takes away what a crash has left behind: commands that find the data directory taken would bring their key to
+// whoever listens there by now.
+func (a *App) dropOldDoor() error {
+	if err := os.Remove(filepath.Join(a.o.Config.DataDir, doorFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("take away an old %s: %w", doorFile, err)
+	}
+	return nil
+}
+
+// openDoor writes the file. It is taken away when the App closes.
 func (a *App) openDoor() error {
 	text, err := json.Marshal(door{URL: a.URL()})
 	if err != nil {
@@ -76,7 +85,8 @@ func openAdmin(ctx context.Context, o Options) (*adminClient, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
-	c := &adminClient{http: &http.Client{Timeout: 30 * time.Second}, close: func() error { return nil }}
+	client := newAdminHTTP()
+	c := &adminClient{http: client, close: func() error { client.CloseIdleConnections(); return nil }}
 	if err := json.Unmarshal(text, &c.door); err != nil {
 		return nil, fmt.Errorf("read %s: malformed", path)
 	}
@@ -86,6 +96,15 @@ func openAdmin(ctx context.Context, o Options) (*adminClient, error) {
 	}
 	c.door.key = secret.AdminKey()
 	return c, nil
+}
+
+// newAdminHTTP makes a client that gives what it is asked to send, a key among it, to nobody but whom it is asked to send
+// it to: no proxy of the environment, no address that an answer redirects to.
+func newAdminHTTP() *http.Client {
+	return &http.Client{
+		Timeout: 30 * time.Second, Transport: &http.Transport{},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // newOffline opens the records, and an API over them that nobody but this process can reach.

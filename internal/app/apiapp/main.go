@@ -24,7 +24,8 @@ Usage:
   api pool-keys POOL...   print the WABEK_POOL_KEYS of a sender that serves these pools
 ` + commandsUsage + `  api -h                  this page
 
-All of these but pool-keys work on the data directory, whether an API runs there or not. A change holds at once.
+All of these but pool-keys work on the data directory, whether an API runs there or not; but a sign-in link and the callbacks that
+were given up are there only while one runs. A change holds at once.
 
 `
 

@@ -21,9 +21,19 @@ func (a *App) openNotices(ctx context.Context, ring *keys.Ring, seal *keys.SealK
 	}
 	a.hooks, err = whmcs.New(ctx, whmcs.Config{
 		Store: a.records, Documents: a.records, Queue: eventQueue{a}, Apps: clientApps{a.apps}, Texts: texts, Outbound: a.outbound, Sealer: seal, PhoneKey: ring.PhoneHashKey(), MessageID: ring.MessageID,
-		Released: func() int64 { return a.notices.Stats().Pending }, Now: a.o.Now, Logger: a.o.Logger,
+		Released: func() int64 { return a.notices.Stats().Pending }, Window: a.noticeWindow, Now: a.o.Now, Logger: a.o.Logger,
 	})
 	return err
+}
+
+// noticesASession is how many notices are under way for each session: enough that none waits for one, and so few that a run
+// which is paused soon stands still.
+const noticesASession = 16
+
+// noticeWindow is how many notices may be under way.
+func (a *App) noticeWindow() int64 {
+	up, _ := a.presence.count()
+	return int64(noticesASession * max(1, up))
 }
 
 func (a *App) newNoticeRelay() *relay.Relay {

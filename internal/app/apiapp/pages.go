@@ -64,11 +64,14 @@ func (a *App) settings() []console.Group {
 		return s
 	}
 	bound := func(n int) string { return cmp.Or(nonzero(n), "no bound") }
-	rate := "no bound"
+	rate, burst := "no bound", "no bound"
 	if app.Rate > 0 {
-		rate = strconv.FormatFloat(app.Rate, 'f', -1, 64)
+		rate, burst = strconv.FormatFloat(app.Rate, 'f', -1, 64), strconv.Itoa(app.Burst)
 	}
-	countries := "all"
+	countries, countriesFrom := "all", "WABEK_ALLOW_COUNTRIES"
+	if a.o.Config.Given["WABEK_DENY_COUNTRIES"] && !a.o.Config.Given[countriesFrom] {
+		countriesFrom = "WABEK_DENY_COUNTRIES"
+	}
 	if len(app.Allow) > 0 {
 		countries = strings.Join(app.Allow, ", ")
 	}
@@ -98,8 +101,9 @@ func (a *App) settings() []console.Group {
 			one("Messages to a phone a day", bound(app.Limits.PerDay), "", "OTP_MAX_PER_DAY", own.PerDay != nil, ""),
 			one("Wrong codes in a row for a phone", bound(app.Limits.MaxGuesses), "", "OTP_MAX_WRONG_TRIES", own.WrongTries != nil, "Over all its OTPs; from the tenth on each is followed by a pause."),
 			one("OTPs a second", rate, "", "WABEK_RATE_PER_SECOND", own.RatePerSecond != nil, "On average, of this app."),
+			one("OTPs at once", burst, "", "WABEK_RATE_BURST", own.Burst != nil, "Of this app, where OTPs a second have a bound; a second's worth if nothing is set."),
 			one("OTPs for an address an hour", bound(app.PerAddress), "", "WABEK_PER_ADDRESS_HOUR", own.PerAddressHour != nil, "The end user's, which requests give as ip."),
-			one("Countries", countries, "", "WABEK_ALLOW_COUNTRIES", own.AllowCountries != nil || own.DenyCountries != nil, "Where OTPs are sent to."),
+			one("Countries", countries, "", countriesFrom, own.AllowCountries != nil || own.DenyCountries != nil, "Where OTPs are sent to."),
 		}},
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"wabek/internal/config"
+	"wabek/internal/console"
 	"wabek/internal/job"
 	"wabek/internal/queue"
 )
@@ -53,4 +56,44 @@ func TestRun_EndsWithItsSender(t *testing.T) {
 	require.ErrorIs(t, a.Run(t.Context()), io.ErrUnexpectedEOF)
 	_, err := net.Dial("tcp", a.listener.Addr().String()) //nolint:noctx // at once, or not at all
 	require.Error(t, err, "nothing listens any more")
+}
+
+func TestSettings_SayWhereTheyAreFrom(t *testing.T) {
+	t.Parallel()
+	cfg, _, err := config.LoadAPI([]string{
+		"WABEK_ADDR=127.0.0.1:0", "WABEK_DATA_DIR=" + t.TempDir(), "WABEK_DENY_COUNTRIES=KP", "WABEK_RATE_PER_SECOND=2", "WABEK_RATE_BURST=7",
+	})
+	require.NoError(t, err)
+	a, err := New(t.Context(), Options{Config: cfg, Logger: slog.New(slog.DiscardHandler), Stdout: io.Discard})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, a.close()) })
+	got := map[string]console.Setting{}
+	for _, g := range a.settings() {
+		for _, s := range g.Settings {
+			got[s.Name] = s
+		}
+	}
+	for name, want := range map[string][3]string{
+		"Countries":    {"all, not KP", string(console.FromEnvironment), "WABEK_DENY_COUNTRIES"},
+		"OTPs at once": {"7", string(console.FromEnvironment), "WABEK_RATE_BURST"},
+		"Length":       {"6", string(console.FromDefault), "OTP_LENGTH"},
+	} {
+		require.Equal(t, want, [3]string{got[name].Value, string(got[name].Source), got[name].From}, name)
+	}
+}
+
+// Where a crash leaves the door behind, commands must not take their key to whoever has its port by now.
+func TestDoor_OneThatACrashLeftIsTakenAway(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once, or not at all
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = taken.Close() })
+	dir := t.TempDir()
+	left := filepath.Join(dir, doorFile)
+	require.NoError(t, os.WriteFile(left, []byte(`{"url":"http://`+taken.Addr().String()+`"}`), 0o600))
+	cfg, _, err := config.LoadAPI([]string{"WABEK_ADDR=" + taken.Addr().String(), "WABEK_DATA_DIR=" + dir, "WABEK_API_KEY=a-key-of-these-tests"})
+	require.NoError(t, err)
+	_, err = New(t.Context(), Options{Config: cfg, Logger: slog.New(slog.DiscardHandler), Stdout: io.Discard})
+	require.ErrorContains(t, err, "WABEK_ADDR")
+	require.NoFileExists(t, left)
 }
