@@ -100,7 +100,11 @@ func (s *Server) resend(c echo.Context, by apps.Caller) error {
 		return err
 	}
 	defer done()
-	if err := s.o.Admission.Admit(by.App.Pool); err != nil {
+	record, err := s.o.OTPs.Find(c.Request().Context(), by.App.Name, id)
+	if err == nil && !record.Test() {
+		err = s.o.Admission.Admit(record.Pool) // which may be another than the app's by now
+	}
+	if err != nil {
 		return s.refuse(c, by, otp.OpResend, once, err)
 	}
 	issued, err := s.o.OTPs.Resend(c.Request().Context(), otp.Again{App: by.App.Name, ID: id, Limits: by.App.Limits, Once: once, Answer: answerIssued})
