@@ -37,6 +37,12 @@ const (
 	CodeQueueUnavailable    Code = "queue_unavailable"
 	CodeBusy                Code = "busy"
 	CodeShuttingDown        Code = "shutting_down"
+
+	// Those of the calls for WHMCS, which this package doesn't make.
+	CodeUnknownAction  Code = "unknown_action"
+	CodeBadSignature   Code = "bad_signature"
+	CodeNoticeNotFound Code = "notice_not_found"
+	CodeNotResendable  Code = "not_resendable"
 )
 
 // Error is an answer of the API that refuses a request: a problem document (RFC 9457). It holds nothing of the request.
