@@ -30,6 +30,7 @@ Usage:
   bench e2e      an idle POST until the virtual phone shows it, above a bare send
   bench fanout   the same beside a run of 50,000 invoice notices, with four sessions and with one, beside the run paused;
                  and the webhook that takes the run
+  bench overload four times the OTPs that a session carries: how long the accepted take, how soon the others are refused
 
 Flags:
 `
@@ -60,6 +61,7 @@ type plan struct {
 	fanoutBlocks  int           // pairs of halves,
 	fanoutSamples int           // OTPs of a half,
 	beat          time.Duration // and the time between two
+	overload      time.Duration // of bench overload
 }
 
 func (o options) plan() plan {
@@ -67,13 +69,13 @@ func (o options) plan() plan {
 		return plan{
 			pairs: func(conns int) int { return map[bool]int{true: 3, false: 1}[conns == widest] },
 			phase: 500 * time.Millisecond, samples: 60, firstSend: 150, warmSend: 400, known: 50, budget: 3 * time.Minute,
-			events: 4000, fanoutBlocks: 2, fanoutSamples: 20, beat: 50 * time.Millisecond,
+			events: 4000, fanoutBlocks: 2, fanoutSamples: 20, beat: 50 * time.Millisecond, overload: 20 * time.Second,
 		}
 	}
 	return plan{
 		pairs: func(conns int) int { return map[bool]int{true: 7, false: 3}[conns == widest] },
 		phase: 3 * time.Second, samples: 500, firstSend: 1000, warmSend: 3000, known: 200, budget: time.Hour,
-		events: 50_000, fanoutBlocks: 5, fanoutSamples: 40, beat: time.Second,
+		events: 50_000, fanoutBlocks: 5, fanoutSamples: 40, beat: time.Second, overload: 2 * time.Minute,
 	}
 }
 
@@ -129,7 +131,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 // benches are what a person can ask for.
 func benches() map[string]func(context.Context, *lab) error {
 	return map[string]func(context.Context, *lab) error{
-		"issue": benchIssue, "verify": benchVerify, "send": benchSend, "e2e": benchE2E, "fanout": benchFanout,
+		"issue": benchIssue, "verify": benchVerify, "send": benchSend, "e2e": benchE2E, "fanout": benchFanout, "overload": benchOverload,
 	}
 }
 

@@ -32,7 +32,7 @@ func tiny(t *testing.T, name string, o options) (*lab, *bytes.Buffer) {
 		options: o, name: name, dir: t.TempDir(), report: newReport(name, true, &out), stderr: os.Stderr,
 		plan: plan{
 			pairs: func(int) int { return 1 }, phase: 50 * time.Millisecond, samples: 10, firstSend: 5, warmSend: 10, known: 5, budget: time.Minute,
-			events: 600, fanoutBlocks: 1, fanoutSamples: 2, beat: time.Millisecond,
+			events: 600, fanoutBlocks: 1, fanoutSamples: 2, beat: time.Millisecond, overload: 12 * time.Second,
 		},
 	}, &out
 }
@@ -53,6 +53,7 @@ func TestBenches_MeasureSomething(t *testing.T) {
 		{"e2e", options{}, []string{
 			"POST to phone, first contact, p50", "POST to phone, first contact, p99", "POST to phone, warm, p50", "POST to phone, warm, p99",
 		}},
+		{"overload", options{}, []string{"accepted, POST to phone, p99", "refused, p99"}},
 		{"fanout", options{only: 2}, []string{
 			"webhook, worst tenth of 600, p99", "POST to phone beside notices, 2 sessions, p50", "POST to phone beside notices, 2 sessions, p99",
 		}},

@@ -6,8 +6,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -36,13 +38,14 @@ func runServe(ctx context.Context, args []string, in io.Reader, out io.Writer) e
 	dir := flags.String("data", "", "data directory")
 	sim := flags.String("sim", "", "URL of the simulator")
 	rootKey := flags.String("root", "", "root key of the simulator")
+	wait := flags.Duration("wait", 10*time.Minute, "WABEK_MAX_WAIT; jobs wait between the phases of other benches, as nothing takes them in one")
 	sessions := flags.Int("sessions", 0, "with -sim: so many sessions, which send notices as fast as they can")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	environ := []string{
 		"WABEK_ADDR=127.0.0.1:0", "WABEK_DATA_DIR=" + *dir, "WABEK_API_KEY=" + benchKey, "WABEK_SECRET=" + benchSecret,
-		"WABEK_MAX_WAIT=10m", // jobs wait between the phases, as nothing takes them in one
+		"WABEK_MAX_WAIT=" + wait.String(),
 	}
 	if *sim != "" {
 		environ = append(environ, "WABEK_WHATSAPP_ENDPOINT="+*sim, "WABEK_WHATSAPP_ROOT_KEY="+*rootKey)
@@ -55,7 +58,7 @@ func runServe(ctx context.Context, args []string, in io.Reader, out io.Writer) e
 	}
 	o := apiapp.Options{
 		Config: cfg, Stdout: io.Discard,
-		Logger: quietLog(),
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})), // refusals are what some benches are about
 		ShowQR: func(c whatsapp.QRCode) { go scan(ctx, *sim, c.Text) },
 	}
 	null := newNullSender()

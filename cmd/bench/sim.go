@@ -26,6 +26,13 @@ func runSim(ctx context.Context, _ []string, in io.Reader, out io.Writer) error 
 		"ready": on(func(context.Context, nothing) (simInfo, error) {
 			return simInfo{URL: sim.Endpoint(), RootKey: sim.RootKeyHex()}, nil
 		}),
+		// first waits for the first message of a phone, and tells when it showed it.
+		"first": on(func(ctx context.Context, digits string) (time.Time, error) {
+			ctx, cancel := context.WithTimeout(ctx, time.Minute)
+			defer cancel()
+			m, err := sim.WaitMessage(ctx, digits, func(whatsim.Message) bool { return true })
+			return m.At, err
+		}),
 		"fault": on(func(_ context.Context, f whatsim.Fault) (string, error) { return sim.AddFault(f) }),
 		// shown waits until a phone shows a message that wasn't asked for before, and tells when it did.
 		"shown": on(func(ctx context.Context, digits string) (time.Time, error) {

@@ -12,7 +12,9 @@ const (
 	paceWindow = 8 * time.Second
 	// paceFirst is how long a backlog must stand before the pace at which it is taken says something: until then it may
 	// be a burst that the sessions haven't had time for.
-	paceFirst = 2 * time.Second
+	paceFirst = time.Second
+	// paceSlot is the grain of the measurement.
+	paceSlot = 250 * time.Millisecond
 	// paceBacklog is a backlog that is none: an OTP behind so few isn't late.
 	paceBacklog = 20
 	// longestRefusal bounds what a client is told to wait.
@@ -25,9 +27,9 @@ type pace struct {
 	most time.Duration // an OTP may wait for its session so long; 0 for no bound
 	now  func() time.Time
 
-	mu      sync.Mutex
-	since   time.Time                                             // since when a backlog stands; zero where none does
-	seconds [paceWindow/time.Second + 1]struct{ at, taken int64 } // those of the window, and the one that is running
+	mu    sync.Mutex
+	since time.Time                                          // since when a backlog stands; zero where none does
+	slots [paceWindow/paceSlot + 1]struct{ at, taken int64 } // those of the window, and the one that is running
 }
 
 func newPace(most time.Duration, now func() time.Time) *pace { return &pace{most: most, now: now} }
@@ -37,12 +39,12 @@ func (p *pace) took(jobs int) {
 	if jobs == 0 {
 		return
 	}
-	second := p.now().Unix()
+	running := slotOf(p.now())
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	slot := &p.seconds[second%int64(len(p.seconds))]
-	if slot.at != second {
-		slot.at, slot.taken = second, 0
+	slot := &p.slots[running%int64(len(p.slots))]
+	if slot.at != running {
+		slot.at, slot.taken = running, 0
 	}
 	slot.taken += int64(jobs)
 }
@@ -68,11 +70,12 @@ func (p *pace) admit(waiting int64, known bool) error {
 	if stood < paceFirst {
 		return nil
 	}
-	// Whole seconds, but for the one that is running.
-	window, running := stood.Truncate(time.Second), now.Unix()
-	taken := int64(0)
-	for _, s := range p.seconds {
-		if s.at < running && s.at >= running-int64(window/time.Second) {
+	// Whole slots, but for the one that is running and the one in which the backlog began.
+	last := slotOf(now)
+	first := max(slotOf(p.since)+1, last-int64(paceWindow/paceSlot))
+	window, taken := time.Duration(last-first)*paceSlot, int64(0)
+	for _, s := range p.slots {
+		if first <= s.at && s.at < last {
 			taken += s.taken
 		}
 	}
@@ -88,6 +91,9 @@ func (p *pace) admit(waiting int64, known bool) error {
 	}
 	return &api.Refusal{Code: api.CodeOverloaded, RetryAfter: min(wait-p.most, longestRefusal)}
 }
+
+// slotOf numbers the slots.
+func slotOf(t time.Time) int64 { return t.UnixMilli() / paceSlot.Milliseconds() }
 
 // admission asks both: whether sessions are there, and whether they would get to it in time.
 type admission struct {

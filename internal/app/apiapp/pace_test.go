@@ -84,7 +84,7 @@ func TestPace_LetsIn(t *testing.T) {
 			w.waiting += 100
 			w.now = w.now.Add(time.Second)
 		}
-		require.Equal(t, 10, w.run(2, 10, 100))
+		require.Equal(t, 10, w.run(1, 10, 100))
 		require.Zero(t, w.run(3, 10, 100), "6,000 at a hundred a second are too many")
 		w.run(40, 10, 100)
 		require.Equal(t, 10, w.run(1, 10, 100))
