@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -67,6 +68,11 @@ func (x *scratch) bind(r *http.Request, into any) error {
 	return nil
 }
 
+// fieldsOfStrings are the fields that hold several strings.
+func fieldsOfStrings() []string {
+	return []string{"params", "metadata", "allowCountries", "denyCountries", "scopes", "networks"}
+}
+
 // unreadable says in our words what json.Unmarshal says in its own, which may quote what was sent.
 func unreadable(err error) *problem {
 	var (
@@ -78,9 +84,9 @@ func unreadable(err error) *problem {
 		return &problem{code: CodeInvalidJSON, detail: fmt.Sprintf("The body stops being one JSON object at byte %d.", syntax.Offset)}
 	case errors.As(err, &typed) && typed.Field != "":
 		// An embedded struct's name isn't in the JSON; what is behind another dot was sent.
-		field, _, within := strings.Cut(strings.TrimPrefix(typed.Field, "Settings."), ".")
+		field, _, _ := strings.Cut(strings.TrimPrefix(typed.Field, "Settings."), ".")
 		switch {
-		case within:
+		case typed.Type.Kind() == reflect.String && slices.Contains(fieldsOfStrings(), field): // a value in it is what is wrong
 			return invalid(field, field+" may hold strings only, in quotes.")
 		case typed.Type.Kind() == reflect.Int:
 			return invalid(field, field+" must be a whole number, without quotes.")
@@ -88,7 +94,7 @@ func unreadable(err error) *problem {
 			return invalid(field, field+" must be a number, without quotes.")
 		case typed.Type.Kind() == reflect.Bool:
 			return invalid(field, field+" must be true or false, without quotes.")
-		case typed.Type.Kind() == reflect.Map:
+		case typed.Type.Kind() == reflect.Map, typed.Type.Kind() == reflect.Struct:
 			return invalid(field, field+" must be an object of strings.")
 		case typed.Type.Kind() == reflect.Slice:
 			return invalid(field, field+" must be a list of strings.")

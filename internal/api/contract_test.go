@@ -395,6 +395,25 @@ func TestLimits_AreExactHoweverManyAskAtOnce(t *testing.T) {
 	}))
 }
 
+// A wrong value within a field that holds several isn't told as if the field were to be one string.
+func TestErrors_AWrongValueWithinAField(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for request, bodies := range map[string][]string{
+		postOTP:                   {`{"metadata":{"user":17}}`, `{"params":{"a":null,"b":[]}}`},
+		"POST /api/v1/admin/apps": {`{"name":"shop","allowCountries":[90]}`},
+		"POST /api/v1/admin/keys": {`{"scopes":["otp",{}]}`, `{"networks":[10]}`},
+	} {
+		for _, body := range bodies {
+			status, doc := b.call(request, body)
+			require.Equal(t, http.StatusBadRequest, status)
+			require.Equal(t, fmt.Sprintf("%s may hold strings only, in quotes.", doc["field"]), doc["detail"], body)
+		}
+	}
+	_, doc := b.call("POST /api/v1/whmcs-webhook", `{"action":"InvoiceCreated","client":"x"}`)
+	require.Equal(t, "client must be an object of strings.", doc["detail"])
+}
+
 func TestAdmin_ABodyIsOneObject(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

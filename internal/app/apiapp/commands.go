@@ -108,7 +108,7 @@ func parseCommand(args []string) (command, error) {
 		return showApp(http.MethodPost, appPath(rest[0])+"/callback/rotate", nil), nil
 	case what == "callback dead" && len(rest) == 1:
 		return listLetters(rest[0]), nil
-	case (what == "callback replay" || what == "callback discard") && (len(rest) == 1 || len(rest) == 2):
+	case (what == "callback replay" || what == "callback discard") && (len(rest) == 1 || len(rest) == 2 && rest[1] != ""):
 		return countLetters(appPath(rest[0])+"/callback/dead/"+args[1], append(rest, "")[1]), nil
 	case what == "whmcs show" && len(rest) == 1:
 		return showApp(http.MethodGet, appPath(rest[0])+"/whmcs", nil), nil

@@ -154,6 +154,15 @@ func TestCommands_WhatCannotBeUnderstood(t *testing.T) {
 	require.Contains(t, errs, "start the API once")
 }
 
+// Whoever names one letter by a variable that is empty doesn't mean all of them.
+func TestCommands_NoLetterIsNotAllOfThem(t *testing.T) {
+	t.Parallel()
+	for _, what := range []string{"replay", "discard"} {
+		_, err := parseCommand([]string{"callback", what, "shop", ""})
+		require.ErrorIs(t, err, errCall, what)
+	}
+}
+
 // Dead letters are in the queue, which is the server's: a command says so where none runs.
 func TestCommands_DeadLettersNeedAServer(t *testing.T) {
 	t.Parallel()
