@@ -193,6 +193,9 @@ func TestStory_WHMCSTwoFactor(t *testing.T) { //nolint:tparallel // the subtests
 			require.Equal(t, 7, in, how)
 		}
 		h.set("StandinUserSettings", "on")
+		h.cli("", "sql", "UPDATE mod_wabek_twofactor SET who = 'client:7'") // where a WHMCS doesn't let its areas be told apart
+		require.Contains(t, h.visit("/admin").login("seven@example.com"), "+90•••••0008")
+		require.Contains(t, h.visit("").login(email(7)), "+90•••••0007")
 	})
 
 	t.Run("wabek stopped", func(t *testing.T) { //nolint:paralleltest // a step of the story

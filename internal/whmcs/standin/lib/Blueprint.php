@@ -26,6 +26,11 @@ class Blueprint
         return $this->column($name, 'INTEGER NOT NULL');
     }
 
+    public function bigInteger(string $name): self
+    {
+        return $this->integer($name);
+    }
+
     public function string(string $name, int $length = 255): self
     {
         // MySQL refuses what is longer, SQLite needs to be told to.

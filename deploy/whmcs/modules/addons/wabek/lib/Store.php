@@ -57,7 +57,7 @@ final class Store
                 $table->string('action', 64);
                 $table->text('facts');
                 $table->integer('tries')->default(0);
-                $table->integer('created')->index();
+                $table->bigInteger('created')->index();
             },
             self::TWO_FACTOR => static function ($table): void {
                 $table->string('ref', 32)->unique();
@@ -67,7 +67,7 @@ final class Store
                 $table->string('masked', 64);
                 $table->string('otp_id', 64)->default('');
                 $table->string('note', 255)->default('');
-                $table->integer('created');
+                $table->bigInteger('created');
             },
         ];
         Capsule::schema()->create($name, $columns[$name]);

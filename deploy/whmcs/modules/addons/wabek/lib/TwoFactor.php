@@ -120,7 +120,9 @@ final class TwoFactor
         if ($said !== '') {
             return [null, $said];
         }
-        Store::table(Store::TWO_FACTOR)->where('who', $who)->where('ref', '!=', $row->ref)->delete();
+        // The enrolment before is dropped where WHMCS names it. By the id alone it might be somebody else's.
+        $before = (string) ($params['user_settings']['ref'] ?? '');
+        Store::table(Store::TWO_FACTOR)->where('ref', $before)->delete();
         self::change($row, ['enrolled' => 1, 'otp_id' => '', 'note' => '']);
         unset($_SESSION[self::PENDING]);
         return [$row, ''];
@@ -381,7 +383,7 @@ final class TwoFactor
             return $rows->where('ref', $ref)->first();
         }
         $who = self::who($params);
-        return $who === '' ? null : $rows->where('who', $who)->first();
+        return $who === '' ? null : $rows->where('who', $who)->orderBy('created', 'desc')->first();
     }
 
     /**
