@@ -14,6 +14,14 @@ import (
 	"wabek/internal/job"
 )
 
+// The lanes of a Jobs, in the order in which it takes from them.
+const (
+	ownOTP = iota
+	anyOTP
+	ownNotice
+	anyNotice
+)
+
 const (
 	tickInterval = 500 * time.Millisecond
 	arrivals     = 64 // of messages: four lanes with a request and a heartbeat each
@@ -52,9 +60,11 @@ type Jobs struct {
 // Notices says when a session may take a notice, and how much it is wanted for OTPs meanwhile. Its methods are called by
 // one goroutine of a Jobs.
 type Notices interface {
-	// Wait is how long until the session may take a notice: 0 for now, below 0 for as long as nothing changes, which is
-	// looked at again within half a second.
+	// Wait is how long until the session may take a notice, 0 for now.
 	Wait(now time.Time) time.Duration
+	// Kept says that the session is kept for OTPs. Of notices it takes its own alone: nobody else may send what it may have
+	// sent already. It is asked again within half a second.
+	Kept(now time.Time) bool
 	// Took hears that the session takes one.
 	Took(now time.Time)
 	// Yields says that an OTP that any session may take had better go to another one that is free too.
@@ -65,6 +75,7 @@ type Notices interface {
 type anyTime struct{}
 
 func (anyTime) Wait(time.Time) time.Duration { return 0 }
+func (anyTime) Kept(time.Time) bool          { return false }
 func (anyTime) Took(time.Time)               {}
 func (anyTime) Yields(time.Time) bool        { return false }
 
@@ -96,10 +107,10 @@ func (b *Broker) Jobs(ctx context.Context, pool, session string, notices Notices
 	j := &Jobs{
 		b: b, notices: notices, ended: make(chan struct{}, 1),
 		lanes: [4]*lane{
-			newLane(0, job.LaneOTP, pool, session, b.o.AckWait),
-			newLane(1, job.LaneOTP, pool, job.AnySession, b.o.AckWait),
-			newLane(2, job.LaneNotice, pool, session, b.o.AckWait),
-			newLane(3, job.LaneNotice, pool, job.AnySession, b.o.AckWait),
+			newLane(ownOTP, job.LaneOTP, pool, session, b.o.AckWait),
+			newLane(anyOTP, job.LaneOTP, pool, job.AnySession, b.o.AckWait),
+			newLane(ownNotice, job.LaneNotice, pool, session, b.o.AckWait),
+			newLane(anyNotice, job.LaneNotice, pool, job.AnySession, b.o.AckWait),
 		},
 		inbox:  b.nc.NewInbox() + ".",
 		msgs:   make(chan *nats.Msg, arrivals),
@@ -162,8 +173,9 @@ func (j *Jobs) run(ctx context.Context) {
 	turn := time.NewTimer(0) // when the next notice may be taken
 	defer turn.Stop()
 	for {
-		wait := j.notices.Wait(time.Now())
-		j.pump(ctx, &makers, wait)
+		now := time.Now()
+		wait := j.notices.Wait(now)
+		j.pump(ctx, &makers, wait, j.notices.Kept(now))
 		if wait > 0 {
 			turn.Reset(wait)
 		}
@@ -195,9 +207,10 @@ func (j *Jobs) run(ctx context.Context) {
 	}
 }
 
-// pump gives what is held to who waits, and asks for more where somebody still does. wait is how long notices must wait.
-func (j *Jobs) pump(ctx context.Context, makers *sync.WaitGroup, wait time.Duration) {
-	if wait < 0 {
+// pump gives what is held to who waits, and asks for more where somebody still does. wait is how long notices must wait; a
+// session that is kept takes none that others may.
+func (j *Jobs) pump(ctx context.Context, makers *sync.WaitGroup, wait time.Duration, kept bool) {
+	if kept {
 		j.letNoticesGo()
 	}
 	for len(j.waiters) > 0 {
@@ -219,6 +232,7 @@ func (j *Jobs) pump(ctx context.Context, makers *sync.WaitGroup, wait time.Durat
 		case l.state != idle || len(j.waiters) == 0 || len(l.held) > 0:
 		case l.lane == job.LaneOTP:
 			j.open(l, probing, now)
+		case kept && l.index == anyNotice:
 		case j.noOTP() && wait == 0 && j.free():
 			j.open(l, waiting, now)
 		}
@@ -230,17 +244,13 @@ func (j *Jobs) open(l *lane, state laneState, now time.Time) {
 	l.open(j.b.nc, j.inbox, state, j.notices.Yields(now), now)
 }
 
-// letNoticesGo gives notices back that are held, for sessions that may take them.
+// letNoticesGo gives notices back that are held and that other sessions may take.
 func (j *Jobs) letNoticesGo() {
-	for _, l := range j.lanes {
-		if l.lane != job.LaneNotice {
-			continue
-		}
-		for _, d := range l.held {
-			_ = d.Retry(0) // else it comes back after the ack wait
-		}
-		l.held = nil
+	l := j.lanes[anyNotice]
+	for _, d := range l.held {
+		_ = d.Retry(0) // else it comes back after the ack wait
 	}
+	l.held = nil
 }
 
 // give hands the first job in order to a waiter, and says whether that is served now. It is false where there is
@@ -284,7 +294,7 @@ func (j *Jobs) noticeEnded() {
 }
 
 // noOTP says that the server has no OTP for us, and will send the next one at once.
-func (j *Jobs) noOTP() bool { return j.lanes[0].quiet() && j.lanes[1].quiet() }
+func (j *Jobs) noOTP() bool { return j.lanes[ownOTP].quiet() && j.lanes[anyOTP].quiet() }
 
 // arrived sorts a message: a job, or what the server says about a request.
 func (j *Jobs) arrived(m *nats.Msg) {

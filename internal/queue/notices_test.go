@@ -20,15 +20,18 @@ type rule struct {
 	mu     sync.Mutex
 	wait   time.Duration
 	after  time.Duration // what wait becomes when a notice is taken
+	kept   bool
 	yields bool
 	took   int
 }
 
 func (r *rule) Wait(time.Time) time.Duration { r.mu.Lock(); defer r.mu.Unlock(); return r.wait }
+func (r *rule) Kept(time.Time) bool          { r.mu.Lock(); defer r.mu.Unlock(); return r.kept }
 func (r *rule) Yields(time.Time) bool        { r.mu.Lock(); defer r.mu.Unlock(); return r.yields }
 func (r *rule) Took(time.Time)               { r.mu.Lock(); defer r.mu.Unlock(); r.took++; r.wait = r.after }
 
 func (r *rule) set(wait time.Duration) { r.mu.Lock(); defer r.mu.Unlock(); r.wait = wait }
+func (r *rule) keep(kept bool)         { r.mu.Lock(); defer r.mu.Unlock(); r.kept = kept }
 
 func openWith(t *testing.T, b *queue.Broker, name string, r *rule) *queue.Jobs {
 	t.Helper()
@@ -42,7 +45,7 @@ func openWith(t *testing.T, b *queue.Broker, name string, r *rule) *queue.Jobs {
 func TestNotices_WaitForTheirTurnAndOTPsDoNot(t *testing.T) {
 	t.Parallel()
 	b := setup(t, queue.Options{AckWait: time.Hour})
-	r := &rule{wait: -1, after: -1}
+	r := &rule{wait: time.Hour, after: time.Hour}
 	j := openWith(t, b, session, r)
 	for i := range 5 {
 		require.NoError(t, publish(t, b, notice(fmt.Sprint("n-", i))))
@@ -87,7 +90,26 @@ func TestNotices_OneAtATime(t *testing.T) {
 	require.NotEqual(t, job.ID("n-0"), next(t, j).Job().ID)
 }
 
-// A notice that a session holds when its turn is over goes to another one, long before the ack wait is.
+// A session that is kept for OTPs takes none of the notices that others may, but its own, at their pace: it may have sent them
+// already, so nobody else may send them.
+func TestNotices_OfItsOwnGoOutThroughAKeptSessionToo(t *testing.T) {
+	t.Parallel()
+	b := setup(t, queue.Options{AckWait: time.Hour})
+	r := &rule{kept: true}
+	j := openWith(t, b, session, r)
+	require.NoError(t, publish(t, b, notice("n-1")))
+	require.NoError(t, publish(t, b, own(notice("own-1"))))
+	d := next(t, j)
+	require.Equal(t, job.ID("own-1"), d.Job().ID)
+	require.NoError(t, d.Ack())
+	require.NoError(t, publish(t, b, otp("o-1")))
+	require.Equal(t, job.ID("o-1"), nextID(t, j))
+	require.NoError(t, publish(t, b, own(notice("own-2"))))
+	require.Equal(t, job.ID("own-2"), nextID(t, j), "and still not n-1")
+	require.Equal(t, 2, r.took)
+}
+
+// A notice that a session holds when it is kept from now on goes to another one, long before the ack wait is over.
 func TestNotices_ThatAreHeldGoToWhoMayTakeThem(t *testing.T) {
 	t.Parallel()
 	nc := connect(t, serve(t))
@@ -98,7 +120,7 @@ func TestNotices_ThatAreHeldGoToWhoMayTakeThem(t *testing.T) {
 	settle(t, nc, j)
 	require.NoError(t, publish(t, b, notice("n-1")))
 	require.Eventually(t, func() bool { return inFlight(t, nc, "WABEK_NOTICE") == 1 }, patient, 5*time.Millisecond)
-	r.set(-1)
+	r.keep(true)
 	require.Equal(t, job.ID("n-1"), nextID(t, open(t, b, other)))
 }
 

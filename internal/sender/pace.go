@@ -32,11 +32,11 @@ func NewNoticePace(perMinute int, kept, alone func() bool) *NoticePace {
 	return p
 }
 
-// Wait is how long until the session may take a notice; below 0 while it is kept for OTPs.
+// Kept says that the session is the one that its pool keeps for OTPs.
+func (p *NoticePace) Kept(time.Time) bool { return p.kept() }
+
+// Wait is how long until the session may take a notice, by its pace.
 func (p *NoticePace) Wait(now time.Time) time.Duration {
-	if p.kept() {
-		return -1
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return max(0, p.next.Sub(now))

@@ -13,13 +13,14 @@ func never() bool { return false }
 func TestNoticePace(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_790_000_000, 0)
-	t.Run("one that is kept for OTPs takes none", func(t *testing.T) {
+	t.Run("one that is kept for OTPs says so", func(t *testing.T) {
 		t.Parallel()
 		kept := true
 		p := NewNoticePace(0, func() bool { return kept }, never)
-		require.Negative(t, p.Wait(now))
+		require.True(t, p.Kept(now))
 		require.False(t, p.Yields(now))
 		kept = false
+		require.False(t, p.Kept(now))
 		require.Zero(t, p.Wait(now))
 	})
 	t.Run("without a bound there is no pause", func(t *testing.T) {
