@@ -40,7 +40,8 @@ func mayImport() map[string]string {
 		"internal/queue":             "job",
 		"internal/queue/embed":       "",
 		"internal/sender":            "job phone keys", // keys: its errors tell a job that another sender may open
-		"internal/whatsapp":          "job phone",
+		"internal/optout":            "",
+		"internal/whatsapp":          "job optout phone",
 		"internal/status":            "job",
 		"internal/console":           "", // it meets the API as an http.Handler
 		"internal/outbound":          "",
@@ -51,7 +52,7 @@ func mayImport() map[string]string {
 		"internal/whmcs":             "job notice outbound phone",
 		"internal/config":            "keys job", // the types of its secrets, and what a pool may be called
 		"internal/app/apiapp":        "api app/senderapp apps callback config console docs/snippets job keys notice otp outbound queue queue/embed record/bolt relay status text whatsapp whmcs",
-		"internal/app/senderapp":     "config job keys queue sender whatsapp",
+		"internal/app/senderapp":     "config job keys optout queue sender whatsapp",
 		"internal/whatsim":           "",
 		"internal/stories":           "",
 	}

@@ -28,10 +28,16 @@ const (
 // the same job, where an acknowledgement was lost or NATS lost the reader: then all that is still there comes
 // again, and apply must be idempotent by rank. What can't be read is logged and passed over.
 func (b *Broker) Statuses(ctx context.Context, durable string, apply func(context.Context, []job.Status) error) error {
+	return b.follow(ctx, "statuses", func(ctx context.Context) (bool, error) { return b.readStatuses(ctx, durable, apply) })
+}
+
+// follow reads a stream by read, which reads until something is wrong and says whether it got anything, again and again
+// until the context ends; it returns nil then, or ErrClosed where the connection was closed.
+func (b *Broker) follow(ctx context.Context, what string, read func(context.Context) (bool, error)) error {
 	warned := false
 	for wait := restFirst; ; wait = min(2*wait, restLast) {
 		renewed := b.renewed.wait()
-		got, err := b.readStatuses(ctx, durable, apply)
+		got, err := read(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // the context's end is how this ends
@@ -44,7 +50,7 @@ func (b *Broker) Statuses(ctx context.Context, durable string, apply func(contex
 		if b.nc.IsConnected() {
 			b.ask() // the stream may be what is missing
 			if !warned {
-				b.log.WarnContext(ctx, "reading statuses stopped, trying on", "error", err)
+				b.log.WarnContext(ctx, "reading stopped, trying on", "what", what, "error", err)
 				warned = true
 			}
 		}

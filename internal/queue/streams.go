@@ -18,6 +18,7 @@ const (
 	streamStatus   = "WABEK_STATUS"
 	streamCallback = "WABEK_CALLBACK"
 	streamEvent    = "WABEK_EVENT"
+	streamWish     = "WABEK_WISH"
 	streamDead     = "WABEK_DEAD"
 	bucketLease    = "WABEK_LEASE"
 )
@@ -53,6 +54,7 @@ func streams(replicas int) []jetstream.StreamConfig {
 		},
 		callbackStream(replicas),
 		eventStream(replicas),
+		wishStream(replicas),
 		{
 			Name:        streamDead,
 			Description: "jobs given up: reason and ids; callbacks given up, whole",

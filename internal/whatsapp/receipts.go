@@ -35,6 +35,9 @@ func (s *Session) handle(event any) {
 	case *events.Receipt:
 		s.onReceipt(e)
 		return
+	case *events.Message:
+		s.onMessage(e)
+		return
 	case *events.NotifyAccountReachoutTimelock:
 		s.onReachOutLock(e)
 		return

@@ -1,7 +1,7 @@
 // Package whatsapp runs WhatsApp sessions on unmodified whatsmeow; nothing else of wabek knows that library.
 //
-// In: opened send jobs, and what WhatsApp's servers say. Out: messages on phones, their receipts by job, and the
-// session's state. On failure: a *job.Failure that says by its class who may try again; a lost connection is
+// In: opened send jobs, and what WhatsApp's servers say. Out: messages on phones, their receipts by job, who wants no more
+// notices, and the session's state. On failure: a *job.Failure that says by its class who may try again; a lost connection is
 // dialled again, and a device that WhatsApp has logged out is kept until its owner deletes it.
 package whatsapp
 
@@ -39,6 +39,13 @@ type Config struct {
 	// within 50 ms. The slice is its own only until it returns; while it does not, receipts queue up, 8,192 before
 	// further ones are lost. May be nil.
 	OnReceipts func([]job.Receipt)
+	// OnWish is told who wrote to the account that they want no more notices, or want them again, one after the other and
+	// perhaps more than once; of all else that people write nothing leaves this package. It returns once the wish is
+	// stored; while it does not, wishes queue up in memory, 4,096 before further ones are lost. A crash loses those: WhatsApp
+	// has been told of them, for whatsmeow could only hold that back together with every receipt behind it, and couldn't
+	// read the message a second time unless it kept everybody's messages in the clear. Stop waits until none is left.
+	// May be nil.
+	OnWish func(Wish)
 	// OnState is told of each new state, in order. It must return soon: the dial loop waits for it. May be nil.
 	OnState func(State)
 	Logger  *slog.Logger
@@ -59,6 +66,7 @@ type Session struct {
 	signals  chan ending     // from whatsmeow's events to the dial loop
 	reset    chan struct{}   // asks the dial loop for a new connection
 	receipts chan receiptSet // from whatsmeow's events to their goroutine
+	wishes   chan heard      // from whatsmeow's events to their goroutine
 	lost     atomic.Uint64   // receipts that found the queue full
 	turn     chan struct{}   // one message at a time, as whatsmeow does it, but with a deadline on the waiting
 	stopping chan struct{}   // closed by Stop
@@ -87,7 +95,7 @@ func NewSession(ctx context.Context, cfg Config) (*Session, error) {
 		cfg: cfg, log: log, cli: cli, own: map[string]bool{dev.ID.User: true, dev.LID.User: true},
 		loginTimeout: orDefault(cfg.LoginTimeout, loginTimeout), sendTimeout: orDefault(cfg.SendTimeout, DefaultSendTimeout),
 		signals: make(chan ending, 64), reset: make(chan struct{}, 1),
-		receipts: make(chan receiptSet, receiptQueue), turn: make(chan struct{}, 1), stopping: make(chan struct{}),
+		receipts: make(chan receiptSet, receiptQueue), wishes: make(chan heard, wishQueue), turn: make(chan struct{}, 1), stopping: make(chan struct{}),
 		state: State{Code: Stopped, Text: textStopped, Since: time.Now()}, changed: make(chan struct{}),
 	}
 	cli.DisableLoginAutoReconnect = true
@@ -174,10 +182,11 @@ func (s *Session) Start(ctx context.Context) {
 		s.run(ctx)
 	})
 	s.wg.Go(func() { s.passReceipts(context.WithoutCancel(ctx), offline) })
+	s.wg.Go(func() { s.passWishes(context.WithoutCancel(ctx), offline) })
 }
 
 // Stop refuses further messages, waits for the one under way, disconnects and waits for the session's goroutines;
-// receipts that have come are still handed over. Stop before Start, and a second one, are fine.
+// receipts and wishes that have come are still handed over. Stop before Start, and a second one, are fine.
 // Error: the context's, where it ends first; the session stops all the same.
 func (s *Session) Stop(ctx context.Context) error {
 	s.mu.Lock()

@@ -78,7 +78,7 @@ func (s *Server) fail(w http.ResponseWriter, status int, err error) {
 func (s *Server) failWith(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
 	switch {
-	case errors.Is(err, ErrBadNumber), errors.Is(err, ErrBadQR), errors.Is(err, ErrBadFault):
+	case errors.Is(err, ErrBadNumber), errors.Is(err, ErrBadQR), errors.Is(err, ErrBadFault), errors.Is(err, ErrWhichAccount):
 		status = http.StatusBadRequest
 	case errors.Is(err, ErrNoDevice):
 		status = http.StatusNotFound
@@ -147,16 +147,10 @@ func (s *Server) postSend(w http.ResponseWriter, r *http.Request) {
 		To   string `json:"to"`
 		Text string `json:"text"`
 	}
-	if !s.decode(w, r, &in, "to (the account's digits), text") {
+	if !s.decode(w, r, &in, "to (the account's digits; optional where one account is paired), text") {
 		return
 	}
-	for _, digits := range []string{r.PathValue("digits"), in.To} {
-		if err := checkDigits(digits); err != nil {
-			s.failWith(w, err)
-			return
-		}
-	}
-	id, err := s.write(r.Context(), r.PathValue("digits"), in.To, in.Text)
+	id, err := s.Write(r.Context(), r.PathValue("digits"), in.To, in.Text)
 	if err != nil {
 		s.failWith(w, err)
 		return

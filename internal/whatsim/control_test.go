@@ -66,6 +66,9 @@ func TestControl_Calls(t *testing.T) {
 	in := await[*events.Message](t, c)
 	require.Equal(t, "STOP", in.Message.GetConversation())
 	require.Equal(t, "905551112233", in.Info.SenderAlt.User)
+	status, body = call(t, s, http.MethodPost, "/phones/905551112233/send", `{"text":"START"}`)
+	require.Equal(t, http.StatusOK, status, body)
+	require.Equal(t, "START", await[*events.Message](t, c).Message.GetConversation(), "there is one account to write to")
 
 	status, body = call(t, s, http.MethodPost, "/phones/905551112244", `{"exists":false,"read":false,"reinstall":true}`)
 	require.Equal(t, http.StatusOK, status)
@@ -110,6 +113,8 @@ func TestControl_ErrorsSayHowToMendThem(t *testing.T) {
 		{"POST", "/phones/905551112233", `{}{}`, 400, "more than one"},
 		{"POST", "/phones/905551112233/send", `{"to":"905550000001","text":"x"}`, 404, "no companion"},
 		{"POST", "/phones/905551112233/send", `{"to":"x","text":"x"}`, 400, "5 to 15 digits"},
+		{"POST", "/phones/12/send", `{"text":"x"}`, 400, "5 to 15 digits"},
+		{"POST", "/phones/905551112233/send", `{"text":"x"}`, 404, "no companion"},
 		{"POST", "/pair", `{"qr":"https://wa.me/settings/linked_devices#a,b,c,d,e"}`, 400, "scan the one the client shows"},
 		{"POST", "/pair", `{"qr":"x","account":"0123456"}`, 400, ""},
 		{"POST", "/faults", `{"kind":"explode"}`, 400, "drop, ack_delay"},

@@ -15,6 +15,9 @@ import (
 // ErrNoDevice says that no companion is paired with an account.
 var ErrNoDevice = errors.New("no companion device is paired with this account")
 
+// ErrWhichAccount says that several accounts have companions, so that a message must name the one it is for.
+var ErrWhichAccount = errors.New("several accounts are paired: say in \"to\" which one to write to")
+
 // stanza is a message stanza, taken apart.
 type stanza struct {
 	id     string
@@ -199,12 +202,16 @@ func (c *conn) onReceipt(n *node) {
 	d.push(out)
 }
 
-// write lets a virtual phone send a text to an account: every companion of it gets its own ciphertext. It
-// returns the message's id.
-func (s *Server) write(ctx context.Context, from, account, msg string) (string, error) {
-	devices := s.companions(account)
-	if len(devices) == 0 {
-		return "", fmt.Errorf("%s: %w", account, ErrNoDevice)
+// Write lets a virtual phone send a text to an account, or where account is empty to the only one that is paired: every
+// companion of it gets its own ciphertext, now or at its next login. It returns the message's id. It fails with
+// ErrBadNumber, ErrNoDevice, ErrWhichAccount, or where a companion has not uploaded its keys.
+func (s *Server) Write(ctx context.Context, from, account, msg string) (string, error) {
+	if err := checkDigits(from); err != nil {
+		return "", err
+	}
+	devices, err := s.readers(account)
+	if err != nil {
+		return "", err
 	}
 	p := s.phone(from)
 	raw := make([]byte, 9)
@@ -225,4 +232,26 @@ func (s *Server) write(ctx context.Context, from, account, msg string) (string, 
 	}
 	s.disk.touch()
 	return id, nil
+}
+
+// readers are the companions that get what is written to an account.
+func (s *Server) readers(account string) ([]*device, error) {
+	if account != "" {
+		if err := checkDigits(account); err != nil {
+			return nil, err
+		}
+		devices := s.companions(account)
+		if len(devices) == 0 {
+			return nil, fmt.Errorf("%s: %w", account, ErrNoDevice)
+		}
+		return devices, nil
+	}
+	devices := s.allDevices()
+	switch {
+	case len(devices) == 0:
+		return nil, ErrNoDevice
+	case devices[0].account != devices[len(devices)-1].account: // they are in the order of accounts
+		return nil, ErrWhichAccount
+	}
+	return devices, nil
 }

@@ -193,6 +193,11 @@ func TestStory_AccountsWriteToEachOther(t *testing.T) {
 	require.Equal(t, "to a companion", m.Message.GetConversation())
 	require.Equal(t, a.number, m.Info.SenderAlt.User)
 	require.Equal(t, "to a companion", arrives(t, s, b.number, "A1").Text)
+	_, err := s.Write(t.Context(), "905551112233", "", "whom do I write to?")
+	require.ErrorIs(t, err, whatsim.ErrWhichAccount)
+	_, err = s.Write(t.Context(), "905551112233", b.number, "to b")
+	require.NoError(t, err)
+	require.Equal(t, "to b", await[*events.Message](t, b).Message.GetConversation())
 }
 
 func TestConcurrency_EightSendersOneSession(t *testing.T) {

@@ -337,6 +337,7 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() { a.tellNews(background) })
 	group.Go(func() { a.notices.Run(background) })
 	group.Go(func() { a.hooks.Run(background) })
+	group.Go(func() { a.hearWishes(background, a.seal) })
 
 	ctx, halt := context.WithCancel(ctx)
 	ended := make(chan error, 2)

@@ -2,6 +2,7 @@ package apiapp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"wabek/internal/apps"
@@ -97,4 +98,28 @@ func (s eventSource) Next(ctx context.Context) (whmcs.Delivery, error) {
 		return nil, err // not a nil *Task in an interface
 	}
 	return d, nil
+}
+
+// hearWishes notes who wants no more notices, until ctx ends.
+func (a *App) hearWishes(ctx context.Context, seal *keys.SealKeys) {
+	select {
+	case <-a.broker.Ready():
+	case <-ctx.Done():
+		return
+	}
+	a.watch("wishes", a.broker.Wishes(ctx, "records", func(ctx context.Context, pool, id string, sealed []byte) error {
+		wish, err := job.OpenWish(seal, pool, id, sealed)
+		switch {
+		case errors.Is(err, job.ErrNewerFormat):
+			return err
+		case err != nil: // it will never open
+			a.o.Logger.Error("a wish can't be opened", "pool", pool, "err", err)
+			return nil
+		}
+		if err := a.hooks.SetOptOut(ctx, pool, wish.From, wish.Stop, wish.At); err != nil {
+			return err
+		}
+		a.o.Logger.Info("somebody has said whether they want notices", "to", wish.From, "stop", wish.Stop)
+		return nil
+	}))
 }

@@ -103,7 +103,7 @@ func (a *App) openSender(seal *keys.SealKeys) error {
 	}
 	a.send = senderapp.New(senderapp.Options{
 		Name: name, Pool: a.o.Config.Pool, DataDir: a.o.Config.DataDir, Place: senderapp.Place(a.o.Config.WhatsApp),
-		Broker: a.broker, Opener: seal, ShowQR: show, NoticesPerMinute: a.o.Config.NoticesPerMinute, Drain: a.o.Config.DrainTimeout, Now: a.o.Now, Logger: a.o.Logger,
+		Broker: a.broker, Opener: seal, Sealer: seal, ShowQR: show, NoticesPerMinute: a.o.Config.NoticesPerMinute, Drain: a.o.Config.DrainTimeout, Now: a.o.Now, Logger: a.o.Logger,
 	}).Run
 	return nil
 }

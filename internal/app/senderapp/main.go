@@ -94,7 +94,7 @@ func serve(ctx context.Context, cfg config.Sender, logger *slog.Logger) error {
 	}
 	app := New(Options{
 		Name: name, Pool: cfg.Pool, DataDir: cfg.DataDir, Place: Place(cfg.WhatsApp), Broker: broker,
-		Opener: cfg.SealKeys, NoticesPerMinute: cfg.NoticesPerMinute, Drain: cfg.DrainTimeout, Now: time.Now, Logger: logger,
+		Opener: cfg.SealKeys, Sealer: cfg.SealKeys, NoticesPerMinute: cfg.NoticesPerMinute, Drain: cfg.DrainTimeout, Now: time.Now, Logger: logger,
 	})
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan error, 1)

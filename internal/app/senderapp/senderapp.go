@@ -19,7 +19,7 @@ import (
 	"wabek/internal/whatsapp"
 )
 
-// Options is what an App needs; all fields but ShowQR must be set.
+// Options is what an App needs; all fields but Sealer and ShowQR must be set.
 type Options struct {
 	Name    string // of this sender, for people: the host's name
 	Pool    string
@@ -27,6 +27,8 @@ type Options struct {
 	Place   whatsapp.Place
 	Broker  *queue.Broker
 	Opener  job.Opener
+	// Sealer seals what people wish for the records; keys.SealKeys does. Nil: what they write is not looked at.
+	Sealer job.Sealer
 	// ShowQR shows a code to scan while no session is paired. Nil: the session must be paired by another program,
 	// and is waited for.
 	ShowQR func(whatsapp.QRCode)
@@ -198,6 +200,7 @@ func (a *App) runSession(ctx context.Context, devices *whatsapp.Devices, stored 
 		Stored: stored, Devices: devices, Place: a.o.Place, Ledger: ledger, Fence: fence,
 		Open:       func(e job.Envelope) (job.Body, error) { return job.Open(a.o.Opener, e) },
 		OnReceipts: func(batch []job.Receipt) { receive(batch) },
+		OnWish:     a.hearWishes(work, log),
 		OnState: func(whatsapp.State) {
 			select {
 			case states <- struct{}{}:
