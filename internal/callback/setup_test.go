@@ -482,7 +482,7 @@ func layCable(t *testing.T, to string) *cable {
 
 func (c *cable) carry(near net.Conn) {
 	defer near.Close()
-	far, err := net.Dial("tcp", c.to)
+	far, err := net.Dial("tcp", c.to) //nolint:noctx // loopback
 	if err != nil {
 		return
 	}

@@ -78,11 +78,11 @@ func TestRelay_AJobThatIsFoundAndOfferedIsCountedOnce(t *testing.T) {
 		load:    func(id job.ID) (job.Envelope, bool) { return envelope(id), true },
 	}, func(_ job.Envelope, done func(error)) { done(nil) })
 	<-found
-	require.Eventually(t, func() bool { return r.Waiting() == 1 }, patient, time.Millisecond)
+	require.Eventually(t, func() bool { return r.Waiting(job.DefaultPool) == 1 }, patient, time.Millisecond)
 	r.Offer(envelope("a"))
-	require.EqualValues(t, 1, r.Waiting())
+	require.EqualValues(t, 1, r.Waiting(job.DefaultPool))
 	r.Note([]job.Status{{Job: "a", State: job.Sent}})
-	require.Zero(t, r.Waiting())
+	require.Zero(t, r.Waiting(job.DefaultPool))
 	require.Zero(t, r.Stats().Pending)
 }
 
@@ -137,7 +137,7 @@ func TestRelay_NewJobsArePublishedBesideAllThatIsDue(t *testing.T) {
 			before.Store(loads.Load())
 		}
 	})
-	require.Eventually(t, func() bool { return r.Waiting() == left }, patient, time.Millisecond)
+	require.Eventually(t, func() bool { return r.Waiting(job.DefaultPool) == left }, patient, time.Millisecond)
 	up.Store(true)
 	require.Eventually(t, func() bool { return before.Load() > 0 }, patient, time.Millisecond)
 	require.Less(t, before.Load(), int64(left/2))

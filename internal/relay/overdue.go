@@ -75,6 +75,11 @@ func (r *Relay) lookAfter(ctx context.Context, d dueRow) {
 		r.mu.Unlock()
 		return
 	}
+	r.mu.Lock()
+	if w, ok := r.rows[d.id]; ok {
+		r.of(w, e.Pool)
+	}
+	r.mu.Unlock()
 	now := r.cfg.Now()
 	over := !now.Before(e.Expires)
 	wanted := len(e.Sealed) > 0

@@ -55,12 +55,13 @@ const (
 
 // row is an unsettled job.
 type row struct {
-	due     int64 // Unix nanoseconds; the heap entry with the same time is the live one
-	asked   uint8 // how often its status was asked for: the pause grows
-	ask     bool  // look at its last status before publishing
-	offered bool  // it was handed to the publisher, by this run or an earlier one
-	held    bool  // the queue has acknowledged it, and hasn't been away since
-	taken   bool  // a sender has claimed it
+	due     int64  // Unix nanoseconds; the heap entry with the same time is the live one
+	asked   uint8  // how often its status was asked for: the pause grows
+	ask     bool   // look at its last status before publishing
+	offered bool   // it was handed to the publisher, by this run or an earlier one
+	held    bool   // the queue has acknowledged it, and hasn't been away since
+	taken   bool   // a sender has claimed it
+	pool    string // empty until it is known, of what an earlier run left
 }
 
 // Relay is the outbox's way to the queue.
@@ -72,9 +73,10 @@ type Relay struct {
 	rows  map[job.ID]*row
 	due   dueHeap
 	fresh []job.Envelope
+	// waiting counts rows that aren't taken, by pool.
+	waiting map[string]int64
 
 	republished atomic.Int64
-	waiting     atomic.Int64 // rows that aren't taken
 }
 
 // New makes a Relay.
@@ -82,27 +84,51 @@ func New(cfg Config) *Relay {
 	if cfg.Silence == 0 {
 		cfg.Silence = DefaultSilence
 	}
-	return &Relay{cfg: cfg, wake: make(chan struct{}, 1), rows: map[job.ID]*row{}}
+	return &Relay{cfg: cfg, wake: make(chan struct{}, 1), rows: map[job.ID]*row{}, waiting: map[string]int64{}}
 }
 
 // Stats tells how many jobs aren't settled yet, and how often one was published again that the queue hadn't
 // acknowledged, or may have lost while it was away.
 type Stats struct{ Pending, Republished int64 }
 
-// Waiting is how many jobs no sender has claimed yet, as far as is known. It costs next to nothing.
-func (r *Relay) Waiting() int64 { return r.waiting.Load() }
+// Waiting is how many jobs of a pool no sender has claimed yet, as far as is known. Those of an earlier run that nobody has
+// looked at yet count for each. It costs next to nothing.
+func (r *Relay) Waiting(pool string) int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.waiting[pool] + r.waiting[""]
+}
 
 // add makes a row. The caller holds mu.
 func (r *Relay) add(id job.ID, w *row) {
 	r.rows[id] = w
-	r.waiting.Add(1)
+	r.waiting[w.pool]++
+}
+
+// count changes how many rows of a pool wait. The caller holds mu.
+func (r *Relay) count(pool string, by int64) {
+	if r.waiting[pool] += by; r.waiting[pool] == 0 {
+		delete(r.waiting, pool)
+	}
+}
+
+// of notes which pool a row is of. The caller holds mu.
+func (r *Relay) of(w *row, pool string) {
+	if w.pool != "" {
+		return
+	}
+	if !w.taken {
+		r.count("", -1)
+		r.count(pool, 1)
+	}
+	w.pool = pool
 }
 
 // took notes that a sender has claimed a row's job. The caller holds mu.
 func (r *Relay) took(w *row) {
 	if !w.taken {
 		w.taken = true
-		r.waiting.Add(-1)
+		r.count(w.pool, -1)
 	}
 }
 
@@ -126,7 +152,7 @@ func (r *Relay) Offer(e job.Envelope) {
 	r.trace("job committed", e.ID)
 	r.mu.Lock()
 	if _, found := r.rows[e.ID]; !found { // recover may have been quicker: then it is due already
-		w := &row{}
+		w := &row{pool: e.Pool}
 		r.add(e.ID, w)
 		if len(r.fresh) < maxFresh {
 			r.fresh = append(r.fresh, e)

@@ -82,7 +82,7 @@ type App struct {
 	records   *bolt.Store
 	relay     *relay.Relay
 	presence  *presence
-	pace      *pace
+	paces     *paces
 	apps      *apps.Registry
 	signIn    func() string // makes a link into the console
 	locales   []string
@@ -147,7 +147,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 }
 
 func newApp(o Options) *App {
-	return &App{o: o, hub: status.NewHub(mostFollowers, otpOf), pace: newPace(o.Config.MaxWait, o.Now), news: make(chan struct{}, 1), gone: make(chan goneEndpoint, 16)}
+	return &App{o: o, hub: status.NewHub(mostFollowers, otpOf), paces: newPaces(o.Config.MaxWait, o.Now), news: make(chan struct{}, 1), gone: make(chan goneEndpoint, 16)}
 }
 
 func (a *App) openService(secret keys.Secret, ring *keys.Ring) (*otp.Service, *keys.SealKeys, error) {
@@ -278,7 +278,7 @@ func (a *App) openAPI(ctx context.Context, service *otp.Service, ring *keys.Ring
 	}
 	a.server, err = api.New(api.Options{
 		OTPs: service, Callers: a.apps, Limiter: apps.NewLimiter(a.o.Now), Texts: texts, Deliveries: deliveries, Live: a.hub, Callbacks: posted, Hooks: a.hooks,
-		Admission: &admission{a.presence, a.pace, a.relay.Waiting}, Health: a, Proxies: a.o.Config.TrustedProxies, Now: a.o.Now, Logger: a.o.Logger,
+		Admission: &admission{a.presence, a.paces, a.relay.Waiting}, Health: a, Proxies: a.o.Config.TrustedProxies, Now: a.o.Now, Logger: a.o.Logger,
 	})
 	return madeKey{text: made, digest: digest}, err
 }

@@ -95,11 +95,34 @@ func (p *pace) admit(waiting int64, known bool) error {
 // slotOf numbers the slots.
 func slotOf(t time.Time) int64 { return t.UnixMilli() / paceSlot.Milliseconds() }
 
+// paces are those of all pools: one that nobody serves mustn't hold up another.
+type paces struct {
+	most time.Duration
+	now  func() time.Time
+
+	mu   sync.Mutex
+	each map[string]*pace
+}
+
+func newPaces(most time.Duration, now func() time.Time) *paces {
+	return &paces{most: most, now: now, each: map[string]*pace{}}
+}
+
+// of is the pace of a pool.
+func (p *paces) of(pool string) *pace {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.each[pool] == nil {
+		p.each[pool] = newPace(p.most, p.now)
+	}
+	return p.each[pool]
+}
+
 // admission asks both: whether sessions are there, and whether they would get to it in time.
 type admission struct {
 	presence *presence
-	pace     *pace
-	waiting  func() int64
+	paces    *paces
+	waiting  func(pool string) int64
 }
 
 // Admit is api.Admission's.
@@ -107,5 +130,5 @@ func (a *admission) Admit(pool string) error {
 	if err := a.presence.Admit(pool); err != nil {
 		return err
 	}
-	return a.pace.admit(a.waiting(), a.presence.working(pool))
+	return a.paces.of(pool).admit(a.waiting(pool), a.presence.working(pool))
 }

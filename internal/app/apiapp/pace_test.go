@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"wabek/internal/api"
+	"wabek/internal/queue"
 )
 
 // world lets a queue be filled and emptied by the second.
@@ -106,4 +107,24 @@ func TestPace_SaysWhen(t *testing.T) {
 	w.run(20, 1, 0)
 	require.ErrorAs(t, w.pace.admit(w.waiting, true), &refusal)
 	require.Equal(t, longestRefusal, refusal.RetryAfter, "nothing is taken at all")
+}
+
+// A pool whose sessions are away must neither hide the backlog of another nor have its requests refused for it.
+func TestAdmission_EachPoolHasItsPace(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	presence := newPresence(time.Hour, true, func() time.Time { return now }, func() bool { return true }, nil)
+	waiting := map[string]int64{"busy": 10_000}
+	a := &admission{presence, newPaces(30*time.Second, func() time.Time { return now }), func(pool string) int64 { return waiting[pool] }}
+	for range 20 { // seconds
+		presence.beat(queue.Heartbeat{Pool: "busy", Session: "aaaaaaaa", Up: true})
+		_ = a.Admit("busy")
+		require.NoError(t, a.Admit("away"))
+		a.paces.of("busy").took(100)
+		now = now.Add(time.Second)
+	}
+	require.NoError(t, a.Admit("away"))
+	var refusal *api.Refusal
+	require.ErrorAs(t, a.Admit("busy"), &refusal)
+	require.Equal(t, api.CodeOverloaded, refusal.Code)
 }

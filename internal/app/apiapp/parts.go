@@ -47,13 +47,15 @@ func (a *App) withdrawn(id job.ID) {
 
 func (a *App) noted(_ context.Context, statuses []job.Status) error {
 	a.relay.Note(statuses)
-	taken := 0
+	taken := map[string]int{} // by pool
 	for _, s := range statuses {
 		if s.State == job.Sending && s.Try == 1 && isOTP(s.Job) {
-			taken++
+			taken[s.Pool]++
 		}
 	}
-	a.pace.took(taken)
+	for pool, n := range taken {
+		a.paces.of(pool).took(n)
+	}
 	return nil
 }
 
