@@ -3,6 +3,7 @@ package stories_test
 import (
 	"encoding/json"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +17,8 @@ import (
 )
 
 // A client writes STOP while the API is dead, and gets no more notices once it is back, also after it was killed again;
-// START brings them back. Another client hears nothing of it.
+// START brings them back. STOP again, while NATS is dead and the sender killed right after it has heard it, is heard as well.
+// Another client hears nothing of it.
 func TestStory_AClientWritesStopAndStart(t *testing.T) {
 	t.Parallel()
 	w := startAll(t, "WABEK_NOTICES_PER_MINUTE=0")
@@ -51,6 +53,16 @@ func TestStory_AClientWritesStopAndStart(t *testing.T) {
 	w.api.kill()
 	w.startAPI()
 	require.NotEqual(t, "skipped", o.invoice(o.client).State)
+
+	w.nats.kill()
+	o.writes("STOP")
+	kept := filepath.Join(w.dir, "sender", "wishes", "*.default.*")
+	eventually(t, func() bool { files, err := filepath.Glob(kept); return err == nil && len(files) == 1 }, "the sender keeps no wish")
+	w.sender.kill()
+	w.startNATS()
+	w.startSender()
+	o.until(func(n noticeShown) bool { return n.State == "skipped" }, "STOP is forgotten")
+	eventually(t, func() bool { files, err := filepath.Glob(kept); return err == nil && len(files) == 0 }, "the wish is kept for ever")
 	eventually(t, func() bool {
 		messages, err := w.phones.shows(o.client)
 		return err == nil && len(messages) == o.told

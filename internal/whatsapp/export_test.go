@@ -19,9 +19,6 @@ func (s *Session) MessageForRetry(requester, chat types.JID, id types.MessageID)
 	return s.messageForRetry(requester, chat, id)
 }
 
-// WishQueue is how many wishes may wait.
-const WishQueue = wishQueue
-
 // Handle takes an event as from whatsmeow.
 func (s *Session) Handle(event any) { s.handle(event) }
 

@@ -29,7 +29,7 @@ type receiptSet struct {
 	at    time.Time
 }
 
-// handle takes whatsmeow's events. It runs on the connection's own queue, so it never waits.
+// handle takes whatsmeow's events. It runs on the connection's own queue, so it never waits, but for a wish to be kept.
 func (s *Session) handle(event any) {
 	switch e := event.(type) {
 	case *events.Receipt:

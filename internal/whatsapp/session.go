@@ -40,10 +40,9 @@ type Config struct {
 	// further ones are lost. May be nil.
 	OnReceipts func([]job.Receipt)
 	// OnWish is told who wrote to the account that they want no more notices, or want them again, one after the other and
-	// perhaps more than once; of all else that people write nothing leaves this package. It returns once the wish is
-	// stored; while it does not, wishes queue up in memory, 4,096 before further ones are lost. A crash loses those: WhatsApp
-	// has been told of them, for whatsmeow could only hold that back together with every receipt behind it, and couldn't
-	// read the message a second time unless it kept everybody's messages in the clear. Stop waits until none is left.
+	// perhaps more than once; of all else that people write nothing leaves this package. It must return soon, since all
+	// that WhatsApp says waits for it, and have kept the wish by then: WhatsApp is told only afterwards that the message has
+	// come. A crash between its decryption and that, less than a millisecond apart, loses it, for nobody can decrypt it twice.
 	// May be nil.
 	OnWish func(Wish)
 	// OnState is told of each new state, in order. It must return soon: the dial loop waits for it. May be nil.
@@ -66,7 +65,6 @@ type Session struct {
 	signals  chan ending     // from whatsmeow's events to the dial loop
 	reset    chan struct{}   // asks the dial loop for a new connection
 	receipts chan receiptSet // from whatsmeow's events to their goroutine
-	wishes   chan heard      // from whatsmeow's events to their goroutine
 	lost     atomic.Uint64   // receipts that found the queue full
 	turn     chan struct{}   // one message at a time, as whatsmeow does it, but with a deadline on the waiting
 	stopping chan struct{}   // closed by Stop
@@ -95,7 +93,7 @@ func NewSession(ctx context.Context, cfg Config) (*Session, error) {
 		cfg: cfg, log: log, cli: cli, own: map[string]bool{dev.ID.User: true, dev.LID.User: true},
 		loginTimeout: orDefault(cfg.LoginTimeout, loginTimeout), sendTimeout: orDefault(cfg.SendTimeout, DefaultSendTimeout),
 		signals: make(chan ending, 64), reset: make(chan struct{}, 1),
-		receipts: make(chan receiptSet, receiptQueue), wishes: make(chan heard, wishQueue), turn: make(chan struct{}, 1), stopping: make(chan struct{}),
+		receipts: make(chan receiptSet, receiptQueue), turn: make(chan struct{}, 1), stopping: make(chan struct{}),
 		state: State{Code: Stopped, Text: textStopped, Since: time.Now()}, changed: make(chan struct{}),
 	}
 	cli.DisableLoginAutoReconnect = true
@@ -182,11 +180,10 @@ func (s *Session) Start(ctx context.Context) {
 		s.run(ctx)
 	})
 	s.wg.Go(func() { s.passReceipts(context.WithoutCancel(ctx), offline) })
-	s.wg.Go(func() { s.passWishes(context.WithoutCancel(ctx), offline) })
 }
 
 // Stop refuses further messages, waits for the one under way, disconnects and waits for the session's goroutines;
-// receipts and wishes that have come are still handed over. Stop before Start, and a second one, are fine.
+// receipts that have come are still handed over. Stop before Start, and a second one, are fine.
 // Error: the context's, where it ends first; the session stops all the same.
 func (s *Session) Stop(ctx context.Context) error {
 	s.mu.Lock()

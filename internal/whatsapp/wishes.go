@@ -12,10 +12,6 @@ import (
 	"wabek/internal/phone"
 )
 
-// wishQueue is how many wishes may wait for OnWish. It is more than come while the queue is away for a day, and each
-// takes a hundred bytes.
-const wishQueue = 4096
-
 // Wish is what somebody wrote to the account who wants no more notices, or wants them again.
 type Wish struct {
 	From phone.Number
@@ -24,15 +20,8 @@ type Wish struct {
 	At   time.Time // by WhatsApp's clock, to the second
 }
 
-// heard is a wish of whom a number may not be known yet.
-type heard struct {
-	sender, alt types.JID
-	want        optout.Wish
-	id          types.MessageID
-	at          time.Time
-}
-
 // onMessage takes the one thing that is to be known of what people write: whether it is a wish. The text goes no further.
+// WhatsApp gets its acknowledgement once this has returned, and that is the last time that the message can be read.
 func (s *Session) onMessage(e *events.Message) {
 	if s.cfg.OnWish == nil || !s.fromSomebody(e) {
 		return
@@ -41,11 +30,12 @@ func (s *Session) onMessage(e *events.Message) {
 	if !found {
 		return
 	}
-	select {
-	case s.wishes <- heard{sender: e.Info.Sender, alt: e.Info.SenderAlt, want: want, id: e.Info.ID, at: e.Info.Timestamp}:
-	default:
-		s.log.Error("a wish is lost: too many wait to be stored", "message", maskNumbers(e.Info.ID))
+	from, err := s.numberOf(e.Info.Sender, e.Info.SenderAlt)
+	if err != nil {
+		s.log.Error("a wish is lost: its sender's number isn't known", "message", maskNumbers(e.Info.ID), "err", masked(err))
+		return
 	}
+	s.cfg.OnWish(Wish{From: from, Want: want, ID: e.Info.ID, At: e.Info.Timestamp})
 }
 
 // fromSomebody says that a message is new and was written by a person to this account alone.
@@ -74,46 +64,17 @@ func textOf(m *waE2E.Message) string {
 	return m.GetExtendedTextMessage().GetText()
 }
 
-// passWishes hands wishes over, one after the other, until the session is offline and none is left.
-func (s *Session) passWishes(ctx context.Context, offline <-chan struct{}) {
-	for {
-		select {
-		case h := <-s.wishes:
-			s.passWish(ctx, h)
-			continue
-		case <-offline:
-		}
-		for {
-			select {
-			case h := <-s.wishes:
-				s.passWish(ctx, h)
-			default:
-				return
-			}
-		}
-	}
-}
-
-func (s *Session) passWish(ctx context.Context, h heard) {
-	from, err := s.numberOf(ctx, h)
-	if err != nil {
-		s.log.WarnContext(ctx, "a wish is dropped: its sender's number isn't known", "message", maskNumbers(h.id), "err", masked(err))
-		return
-	}
-	s.cfg.OnWish(Wish{From: from, Want: h.want, ID: h.id, At: h.at})
-}
-
 // numberOf finds the number of who wrote: the message says it, or the store has learned it before. Errors are without
 // numbers where they are logged masked.
-func (s *Session) numberOf(ctx context.Context, h heard) (phone.Number, error) {
-	for _, jid := range []types.JID{h.sender, h.alt} {
+func (s *Session) numberOf(sender, alt types.JID) (phone.Number, error) {
+	for _, jid := range []types.JID{sender, alt} {
 		if jid.Server == types.DefaultUserServer {
 			return phone.Restore("+" + jid.User)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, ledgerPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), ledgerPatience)
 	defer cancel()
-	jid, err := s.cli.Store.LIDs.GetPNForLID(ctx, h.sender.ToNonAD())
+	jid, err := s.cli.Store.LIDs.GetPNForLID(ctx, sender.ToNonAD())
 	if err != nil {
 		return phone.Number{}, err
 	}

@@ -23,7 +23,7 @@ import (
 type Options struct {
 	Name    string // of this sender, for people: the host's name
 	Pool    string
-	DataDir string // holds devices.db and sent.db
+	DataDir string // holds devices.db, sent.db and wishes
 	Place   whatsapp.Place
 	Broker  *queue.Broker
 	Opener  job.Opener
@@ -51,6 +51,8 @@ const (
 // App runs one session and its sender.
 type App struct {
 	o Options
+
+	wishes *spool // set by Run
 
 	mu      sync.Mutex
 	session *whatsapp.Session // nil while none is paired
@@ -95,13 +97,33 @@ func add(a, b sender.Stats) sender.Stats {
 
 // Run delivers jobs until ctx ends, then drains. It returns nil after that, and an error only where the data
 // directory can't be used.
-func (a *App) Run(ctx context.Context) error {
+func (a *App) Run(ctx context.Context) (err error) {
+	if a.wishes, err = openSpool(a.o.DataDir); err != nil {
+		return fmt.Errorf("sender: %w", err)
+	}
+	passing, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var passer sync.WaitGroup
+	passer.Go(func() { a.wishes.passOn(passing, a.o.Broker.PutWish, a.o.Logger) })
+	defer func() {
+		stop()
+		passer.Wait()
+		a.passLast(ctx)
+	}()
 	for ctx.Err() == nil {
 		if err := a.runDevices(ctx); err != nil {
 			return fmt.Errorf("sender: %w", err)
 		}
 	}
 	return nil
+}
+
+// passLast gives the queue what a session heard right before it ended. What it doesn't take now it gets at the next start.
+func (a *App) passLast(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookAgain)
+	defer cancel()
+	if err := a.wishes.passAll(ctx, a.o.Broker.PutWish, a.o.Logger); err != nil {
+		a.o.Logger.Warn("wishes wait for the next start", "err", err)
+	}
 }
 
 // runDevices opens the device store, sees to it that a session is paired, and runs it until it dies.
@@ -200,7 +222,7 @@ func (a *App) runSession(ctx context.Context, devices *whatsapp.Devices, stored 
 		Stored: stored, Devices: devices, Place: a.o.Place, Ledger: ledger, Fence: fence,
 		Open:       func(e job.Envelope) (job.Body, error) { return job.Open(a.o.Opener, e) },
 		OnReceipts: func(batch []job.Receipt) { receive(batch) },
-		OnWish:     a.hearWishes(work, log),
+		OnWish:     a.hearWishes(a.wishes, log),
 		OnState: func(whatsapp.State) {
 			select {
 			case states <- struct{}{}:
