@@ -75,7 +75,7 @@ func (o options) plan() plan {
 	return plan{
 		pairs: func(conns int) int { return map[bool]int{true: 7, false: 3}[conns == widest] },
 		phase: 3 * time.Second, samples: 500, firstSend: 1000, warmSend: 3000, known: 200, budget: time.Hour,
-		events: 50_000, fanoutBlocks: 5, fanoutSamples: 40, beat: time.Second, overload: 2 * time.Minute,
+		events: 50_000, fanoutBlocks: 4, fanoutSamples: 30, beat: time.Second, overload: 2 * time.Minute,
 	}
 }
 

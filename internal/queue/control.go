@@ -31,6 +31,8 @@ type Heartbeat struct {
 	// Counters of the sender since it started.
 	Redelivered uint64 `json:"redelivered"`
 	ClaimsLost  uint64 `json:"claims_lost"`
+	Sent        uint64 `json:"sent"`
+	Notices     uint64 `json:"notices"` // of those sent
 }
 
 // heartbeatFormat is the format of a heartbeat. Fields may be added without raising it.

@@ -22,7 +22,7 @@ func TestHeartbeats_ReachWhoListensUntilItStops(t *testing.T) {
 	require.NoError(t, nc.Publish("wabek.heartbeat.default.aaaaaaaa", []byte("{")), "passed over")
 	h := queue.Heartbeat{
 		Pool: pool, Session: session, Sender: "s1", Up: true, Reason: "x", OffsetMS: -3,
-		At: time.UnixMilli(1_700_000_000_000).UTC(), Redelivered: 7, ClaimsLost: 8,
+		At: time.UnixMilli(1_700_000_000_000).UTC(), Redelivered: 7, ClaimsLost: 8, Sent: 9, Notices: 2,
 	}
 	require.NoError(t, b.Beat(within(t), h))
 	require.Equal(t, h, <-got)

@@ -102,6 +102,9 @@ func (s *Sender) conclude(ctx context.Context, d Delivery, claim job.Status, seq
 	switch {
 	case sendErr == nil:
 		s.counts.sent.Add(1)
+		if e.Lane == job.LaneNotice {
+			s.counts.notices.Add(1)
+		}
 		s.cfg.Logger.Debug("message sent", "job", e.ID)
 		if err := s.raise(ctx, s.status(e, job.Sent), seq); err != nil {
 			return fmt.Errorf("message is sent: %w", err)

@@ -63,7 +63,7 @@ type holding struct {
 }
 
 type counters struct {
-	redelivered, claimsLost, sent, failed atomic.Uint64
+	redelivered, claimsLost, sent, notices, failed atomic.Uint64
 }
 
 // Stats counts since the start.
@@ -71,6 +71,7 @@ type Stats struct {
 	Redelivered uint64 // jobs that the queue had handed out before, here or elsewhere
 	ClaimsLost  uint64 // claims that another sender, or an earlier one of ours, already held
 	Sent        uint64
+	Notices     uint64 // of Sent
 	Failed      uint64 // given up
 }
 
@@ -89,7 +90,7 @@ func New(cfg Config) *Sender {
 func (s *Sender) Stats() Stats {
 	return Stats{
 		Redelivered: s.counts.redelivered.Load(), ClaimsLost: s.counts.claimsLost.Load(),
-		Sent: s.counts.sent.Load(), Failed: s.counts.failed.Load(),
+		Sent: s.counts.sent.Load(), Notices: s.counts.notices.Load(), Failed: s.counts.failed.Load(),
 	}
 }
 

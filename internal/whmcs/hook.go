@@ -267,21 +267,9 @@ func (h *Hook) check(known []string) error {
 	return nil
 }
 
-// Occurrence stands for what happened once in WHMCS, however often it is told.
-type Occurrence [16]byte
-
-// MarshalText writes hexadecimal digits.
-func (o Occurrence) MarshalText() ([]byte, error) { return []byte(hex.EncodeToString(o[:])), nil }
-
-// UnmarshalText reads them.
-func (o *Occurrence) UnmarshalText(text []byte) error {
-	raw, err := hex.DecodeString(string(text))
-	if err != nil || len(raw) != len(o) {
-		return errors.New("malformed occurrence")
-	}
-	*o = Occurrence(raw)
-	return nil
-}
+// Occurrence stands for what happened once in WHMCS, however often it is told: app, action, id and a hash of what tells it
+// from other times. Ids rise in WHMCS, so what is new sorts behind what is known, and a store needn't write all over its file.
+type Occurrence string
 
 // occurrence is that of a hook of an app: its action, what it is about, and what tells it from other times.
 func (h *Hook) occurrence(app string, now time.Time) Occurrence {
@@ -293,6 +281,6 @@ func (h *Hook) occurrence(app string, now time.Time) Occurrence {
 	if action == "ClientLogin" {
 		action = "UserLogin"
 	}
-	sum := sha256.Sum256([]byte(strings.Join([]string{app, action, strconv.FormatInt(int64(id), 10), s.once(h, now)}, "\x00")))
-	return Occurrence(sum[:16])
+	sum := sha256.Sum256([]byte(s.once(h, now)))
+	return Occurrence(fmt.Sprintf("%s/%s/%016x/%x", app, action, int64(id), sum[:8]))
 }

@@ -26,6 +26,7 @@ type readiness struct {
 	} `json:"sessions"`
 	State       string `json:"state"` // of the session, a stable code
 	Sent        uint64 `json:"sent"`
+	Notices     uint64 `json:"notices"` // of those sent
 	Failed      uint64 `json:"failed"`
 	Redelivered uint64 `json:"redelivered"`
 	ClaimsLost  uint64 `json:"claims_lost"`
@@ -62,7 +63,7 @@ func listenHealth(addr string, app *App, connected func() bool) (*health, error)
 
 func readinessOf(r Report, connected bool) readiness {
 	is := readiness{
-		Degraded: []string{}, State: string(r.State.Code), Sent: r.Stats.Sent, Failed: r.Stats.Failed,
+		Degraded: []string{}, State: string(r.State.Code), Sent: r.Stats.Sent, Notices: r.Stats.Notices, Failed: r.Stats.Failed,
 		Redelivered: r.Stats.Redelivered, ClaimsLost: r.Stats.ClaimsLost,
 	}
 	is.Sessions.Up, is.Sessions.Total = r.SessionsUp, r.SessionsTotal

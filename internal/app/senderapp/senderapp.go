@@ -91,7 +91,7 @@ func (a *App) Report() Report {
 func add(a, b sender.Stats) sender.Stats {
 	return sender.Stats{
 		Redelivered: a.Redelivered + b.Redelivered, ClaimsLost: a.ClaimsLost + b.ClaimsLost,
-		Sent: a.Sent + b.Sent, Failed: a.Failed + b.Failed,
+		Sent: a.Sent + b.Sent, Notices: a.Notices + b.Notices, Failed: a.Failed + b.Failed,
 	}
 }
 
@@ -347,6 +347,7 @@ func (a *App) beat(ctx context.Context, changed <-chan struct{}) {
 			err = a.o.Broker.Beat(ctx, queue.Heartbeat{
 				Pool: a.o.Pool, Session: session.ID(), Sender: a.o.Name, Up: r.State.Up(), Reason: string(r.State.Code),
 				OffsetMS: offset.Milliseconds(), At: a.o.Now(), Redelivered: r.Stats.Redelivered, ClaimsLost: r.Stats.ClaimsLost,
+				Sent: r.Stats.Sent, Notices: r.Stats.Notices,
 			})
 			if err != nil && ctx.Err() == nil {
 				a.o.Logger.Debug("heartbeat not sent", "err", err)

@@ -72,12 +72,12 @@ func (s *Store) AcceptNotice(ctx context.Context, n whmcs.Notice) (first whmcs.I
 	}
 	err = s.inWriter(ctx, func(g *group, _ *op) error {
 		occurrences := g.tx.Bucket([]byte(bucketOccurrences))
-		if id := occurrences.Get(n.Occurrence[:]); len(id) == len(answer.first) {
+		if id := occurrences.Get([]byte(n.Occurrence)); len(id) == len(answer.first) {
 			answer.first, answer.known = whmcs.ID(id), true
 			return nil
 		}
 		answer.first = n.ID
-		g.put(occurrences, n.Occurrence[:], n.ID[:])
+		g.put(occurrences, []byte(n.Occurrence), n.ID[:])
 		g.put(g.tx.Bucket([]byte(bucketNotices)), n.ID[:], value)
 		g.put(g.tx.Bucket([]byte(bucketUnresolved)), n.ID[:], []byte(n.App))
 		g.unresolved++
@@ -381,7 +381,7 @@ func (g *group) purgeNotices() (more bool) {
 		d := due{id: whmcs.ID(k)}
 		var n whmcs.Notice
 		if decodeNotice(d.id, value, &n) == nil {
-			d.occurrence = bytes.Clone(n.Occurrence[:])
+			d.occurrence = []byte(n.Occurrence)
 		}
 		gone = append(gone, d)
 	}

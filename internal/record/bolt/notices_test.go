@@ -3,6 +3,7 @@ package bolt_test
 import (
 	"errors"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -28,7 +29,7 @@ func noticeAt(tb testing.TB, at time.Time, occurrence byte) whmcs.Notice {
 	for i := range 6 {
 		id[i] = byte(ms >> (40 - 8*i))
 	}
-	return whmcs.Notice{ID: id, App: "shop", Action: "InvoiceCreated", Invoice: 1, State: whmcs.Accepted, Occurrence: whmcs.Occurrence{occurrence}, Sealed: []byte("data")}
+	return whmcs.Notice{ID: id, App: "shop", Action: "InvoiceCreated", Invoice: 1, State: whmcs.Accepted, Occurrence: whmcs.Occurrence(strconv.Itoa(int(occurrence))), Sealed: []byte("data")}
 }
 
 func accept(tb testing.TB, s *bolt.Store, n whmcs.Notice) (whmcs.ID, bool) {
