@@ -294,11 +294,14 @@ func (f *fanout) announce(ctx context.Context, events int) (float64, error) {
 	return float64(total.ValueAtQuantile(99)) / 1000, errors.Join(errs...)
 }
 
-// hookRequest is what the enriched hook sends of an invoice, each client's first.
+// hookClients is how many clients the invoices are of: most of a month's go to somebody who had one before.
+const hookClients = 500
+
+// hookRequest is what the enriched hook sends of an invoice.
 func hookRequest(invoice int64, now time.Time) []byte {
 	body, _ := json.Marshal(map[string]any{ // strings and numbers can always be written
-		"action": "InvoiceCreated", "invoiceid": invoice, "userid": invoice,
-		"client": map[string]string{"phonenumber": fmt.Sprintf("+90.556%07d", invoice), "country": "TR", "language": "turkish", "firstname": "Ada", "currency_code": "TRY"},
+		"action": "InvoiceCreated", "invoiceid": invoice, "userid": invoice%hookClients + 1,
+		"client": map[string]string{"phonenumber": fmt.Sprintf("+90.556%07d", invoice%hookClients), "country": "TR", "language": "turkish", "firstname": "Ada", "currency_code": "TRY"},
 		"data":   map[string]string{"total": "120.00", "duedate": "2026-12-01", "url": "https://billing.example/viewinvoice.php?id=" + strconv.FormatInt(invoice, 10)},
 	})
 	stamp := strconv.FormatInt(now.Unix(), 10)

@@ -110,7 +110,7 @@ func (a *App) hearWishes(ctx context.Context, seal *keys.SealKeys) {
 	a.watch("wishes", a.broker.Wishes(ctx, "records", func(ctx context.Context, pool, id string, sealed []byte) error {
 		wish, err := job.OpenWish(seal, pool, id, sealed)
 		switch {
-		case errors.Is(err, job.ErrNewerFormat):
+		case errors.Is(err, job.ErrNewerFormat), errors.Is(err, keys.ErrNoKey): // it comes again, perhaps to one that can
 			return err
 		case err != nil: // it will never open
 			a.o.Logger.Error("a wish can't be opened", "pool", pool, "err", err)
