@@ -107,7 +107,7 @@ func retryAfter(value string) time.Duration {
 	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return 0
 	}
-	return time.Duration(min(n, uint64(most/time.Second))) * time.Second //nolint:gosec // a year at most
+	return time.Duration(min(n, uint64(most/time.Second))) * time.Second
 }
 
 // malformedError is an answer that can't be understood, or a request that can't be made. Trying again is no use.

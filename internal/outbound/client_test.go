@@ -336,7 +336,7 @@ func TestDo_AConnectionThatNobodyAnswersIsntUsedForEver(t *testing.T) {
 			if err != nil {
 				return
 			}
-			far, err := net.Dial("tcp", server.Listener.Addr().String())
+			far, err := net.Dial("tcp", server.Listener.Addr().String()) //nolint:noctx // loopback
 			if err != nil {
 				_ = near.Close()
 				continue

@@ -78,8 +78,7 @@ func FuzzParseHook(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body, signature string) {
 		h, err := whmcs.ParseHook([]byte(body), signature, [sha256.Size]byte{1}, known, now)
 		if err != nil {
-			var field *whmcs.FieldError
-			if errors.As(err, &field) {
+			if field, ok := errors.AsType[*whmcs.FieldError](err); ok {
 				require.NotEmpty(t, field.Field)
 			}
 			return
