@@ -22,9 +22,13 @@ import (
 )
 
 const (
-	// fanoutAck is how long WhatsApp takes to acknowledge a message in bench fanout. Notices go out as fast as that allows, so
-	// that nearly always each session that may have one has one in flight.
+	// fanoutAck is how long WhatsApp takes to acknowledge a message in bench fanout.
 	fanoutAck = 50 * time.Millisecond
+	// fanoutPace is ten times the notices a minute that a session sends unless told otherwise. Without a bound each session
+	// would send what the machine can, and what is measured is how sessions share a disk and two cores.
+	fanoutPace = 300
+	// otpPhones is to how many phones the OTPs go, one after the other.
+	otpPhones = 20
 	// hookConns is how many connections post events at once.
 	hookConns = 16
 	// tenths is into how many parts the latencies of the webhook are cut.
@@ -60,7 +64,7 @@ func (l *lab) fanout(ctx context.Context, sessions int) (err error) {
 		return err
 	}
 	serve, err := l.spawn(ctx, "serve", "-data", filepath.Join(l.dir, fmt.Sprintf("sessions-%d", sessions)), "-sim", where.URL, "-root", where.RootKey,
-		"-sessions", strconv.Itoa(sessions))
+		"-sessions", strconv.Itoa(sessions), "-notices", strconv.Itoa(l.notices))
 	if err != nil {
 		return err
 	}
@@ -97,8 +101,8 @@ func (f *fanout) run(ctx context.Context) error {
 	if err := f.pause(ctx, true); err != nil {
 		return err
 	}
-	for range f.known { // so that no OTP is the first message to its phone
-		if _, err := f.otp(ctx); err != nil {
+	for range otpPhones { // so that no OTP is the first message to its phone
+		if _, err := f.send(ctx); err != nil {
 			return err
 		}
 	}
@@ -158,8 +162,12 @@ func (f *fanout) otp(ctx context.Context) (float64, error) {
 		return 0, ctx.Err()
 	case <-time.After(f.beat): // an OTP a beat is the load that is asked for
 	}
+	return f.send(ctx)
+}
+
+func (f *fanout) send(ctx context.Context) (float64, error) {
 	request := newIssueTemplate(benchKey, false)
-	text := request.fill(f.asked % f.known)
+	text := request.fill(f.asked % otpPhones)
 	f.asked++
 	digits := string(text[request.at[0] : request.at[0]+len(phonePlace)])
 	return f.otps.shown(ctx, digits, func() (time.Time, error) {
@@ -183,6 +191,9 @@ func (f *fanout) let(ctx context.Context, flow bool) error {
 	}
 	// So many that the requests for OTPs from before have ended: they live for 5 s.
 	enough := int64(6*time.Second/fanoutAck) * int64(max(1, f.sessions-1))
+	if f.notices > 0 {
+		enough = min(enough, int64(f.notices)*int64(max(1, f.sessions-1))/10)
+	}
 	for {
 		now, err := f.counts(ctx)
 		if err != nil {

@@ -45,6 +45,7 @@ type options struct {
 	only       int
 	once       bool
 	records    int // of the store, instead of a million
+	notices    int // of bench fanout: a minute and session, 0 for no bound
 }
 
 // plan says how long and how often.
@@ -109,6 +110,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	flags.BoolVar(&o.tenMillion, "ten-million", false, "issue: only beside ten million records (some 5 GB of disk)")
 	flags.BoolVar(&o.once, "keys", false, "issue: each request has an Idempotency-Key")
 	flags.IntVar(&o.only, "only", 0, "measure only with this many requests at once, and not the store alone; fanout: this many sessions")
+	flags.IntVar(&o.notices, "notices", fanoutPace, "fanout: notices a minute and session, 0 for as many as there can be")
 	flags.StringVar(&o.profile, "profile", "", "write a CPU profile of the process under test to this `file`")
 	if len(args) == 0 {
 		flags.Usage()

@@ -39,7 +39,8 @@ func runServe(ctx context.Context, args []string, in io.Reader, out io.Writer) e
 	sim := flags.String("sim", "", "URL of the simulator")
 	rootKey := flags.String("root", "", "root key of the simulator")
 	wait := flags.Duration("wait", 10*time.Minute, "WABEK_MAX_WAIT; jobs wait between the phases of other benches, as nothing takes them in one")
-	sessions := flags.Int("sessions", 0, "with -sim: so many sessions, which send notices as fast as they can")
+	sessions := flags.Int("sessions", 0, "with -sim: so many sessions")
+	notices := flags.Int("notices", 0, "notices a minute that each of them sends, 0 for no bound")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -66,7 +67,7 @@ func runServe(ctx context.Context, args []string, in io.Reader, out io.Writer) e
 	case *sim == "":
 		o.Sender = null.run
 	case *sessions > 0:
-		o.Sender = severalSessions(*sessions, *dir, cfg, o.ShowQR)
+		o.Sender = severalSessions(*sessions, *notices, *dir, cfg, o.ShowQR)
 	}
 	app, err := apiapp.New(ctx, o)
 	if err != nil {
@@ -113,13 +114,13 @@ func runServe(ctx context.Context, args []string, in io.Reader, out io.Writer) e
 }
 
 // severalSessions are senders of a session each, in directories of their own.
-func severalSessions(n int, dir string, cfg config.API, show func(whatsapp.QRCode)) func(context.Context, *nats.Conn, *queue.Broker, job.Opener) error {
+func severalSessions(n, notices int, dir string, cfg config.API, show func(whatsapp.QRCode)) func(context.Context, *nats.Conn, *queue.Broker, job.Opener) error {
 	return func(ctx context.Context, _ *nats.Conn, broker *queue.Broker, opener job.Opener) error {
 		var group errgroup.Group
 		for i := range n {
 			app := senderapp.New(senderapp.Options{
 				Name: fmt.Sprint("bench-", i), Pool: cfg.Pool, DataDir: filepath.Join(dir, fmt.Sprint("sender-", i)), Place: senderapp.Place(cfg.WhatsApp),
-				Broker: broker, Opener: opener, ShowQR: show, Drain: cfg.DrainTimeout, Now: time.Now, Logger: quietLog(),
+				Broker: broker, Opener: opener, ShowQR: show, NoticesPerMinute: notices, Drain: cfg.DrainTimeout, Now: time.Now, Logger: quietLog(),
 			})
 			group.Go(func() error { return app.Run(ctx) })
 		}
