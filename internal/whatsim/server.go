@@ -78,7 +78,6 @@ type account struct {
 // Start starts a simulator. It is listening when Start returns. An unreadable state directory and a taken
 // address are errors.
 func Start(o Options) (*Server, error) {
-	quietLibsignal()
 	s := &Server{
 		log: o.Logger, stop: make(chan struct{}), conns: make(map[*conn]struct{}),
 		phones: make(map[string]*phone), accounts: make(map[string]*account),

@@ -6,29 +6,11 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"maps"
-	"sync"
 
-	"go.mau.fi/libsignal/logger"
 	"go.mau.fi/whatsmeow/store"
 	"go.mau.fi/whatsmeow/types"
 	"go.mau.fi/whatsmeow/util/keys"
 )
-
-// quietLibsignal stops the Signal library from printing to stdout; its logger is one per process.
-//
-//nolint:gochecknoglobals // the library's logger is a global: set once, before the first use
-var quietLibsignal = sync.OnceFunc(func() {
-	var l logger.Loggable = silence{}
-	logger.Setup(&l)
-})
-
-type silence struct{}
-
-func (silence) Debug(string, string)   {}
-func (silence) Info(string, string)    {}
-func (silence) Warning(string, string) {}
-func (silence) Error(string, string)   {}
-func (silence) Configure(string)       {}
 
 // phoneSeed is all the secret a phone has: every key of it is derived. A phone costs nothing until it is written
 // to, its keys need no place in the snapshot, and a simulator that was killed knows them again.
