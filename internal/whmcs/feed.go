@@ -2,6 +2,7 @@ package whmcs
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 )
@@ -24,7 +25,7 @@ type feed struct {
 
 	mu    sync.Mutex
 	fresh []Waiting
-	swept bool            // fresh has overflowed
+	swept bool            // a sweep is due: fresh has overflowed, or the queue didn't take an event
 	held  map[ID]struct{} // known to be in the queue, since it was reached anew
 }
 
@@ -109,9 +110,11 @@ func (f *feed) publishFresh(ctx context.Context) {
 	}
 }
 
-// sweep publishes each event that waits and isn't known to be in the queue.
+// sweep publishes each event that waits and isn't known to be in the queue, and forgets what is held and waits no more: one may
+// be resolved before the queue's word of it is here.
 func (f *feed) sweep(ctx context.Context) error {
 	var after ID
+	waits := map[ID]struct{}{}
 	for {
 		list, err := f.cfg.Store.Unresolved(ctx, after, feedPage)
 		if err != nil {
@@ -124,14 +127,19 @@ func (f *feed) sweep(ctx context.Context) error {
 			f.mu.Lock()
 			_, there := f.held[w.ID]
 			f.mu.Unlock()
+			waits[w.ID] = struct{}{}
 			if !there {
 				f.publish(ctx, w)
 			}
 			after = w.ID
 		}
-		if len(list) < feedPage || ctx.Err() != nil {
-			return ctx.Err()
+		if len(list) == feedPage && ctx.Err() == nil {
+			continue
 		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		maps.DeleteFunc(f.held, func(id ID, _ struct{}) bool { _, ok := waits[id]; return !ok })
+		return ctx.Err()
 	}
 }
 
@@ -141,10 +149,13 @@ func (f *feed) publish(ctx context.Context, w Waiting) {
 	f.cfg.Queue.PutEvent(ctx, w.App, w.ID.String(), []byte("{}"), func(_ bool, err error) {
 		if err != nil {
 			f.cfg.Logger.Debug("event not in the queue yet", "event", w.ID.String(), "err", err)
-			return // the next sweep
 		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
+		if err != nil {
+			f.swept = true // within a second
+			return
+		}
 		f.held[w.ID] = struct{}{}
 	})
 }
